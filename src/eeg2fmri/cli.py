@@ -1,0 +1,138 @@
+"""The command line: `eeg2fmri generate | prepare | simulate`. Nothing heavy is imported before a command runs."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .errors import EEG2fMRIError, InputError
+
+app = typer.Typer(
+    help="Turn EEG recordings into fMRI volumes with a conditional diffusion model.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.command()
+def generate(
+    recording: Annotated[
+        Path | None, typer.Argument(help="EEG in any format that MNE reads (.vhdr, .edf, .bdf, .set, .fif, ...).")
+    ] = None,
+    output: Annotated[Path, typer.Option(help="Folder for the NIfTI, its JSON and the picture.")] = Path("output"),
+    model: Annotated[
+        str, typer.Option(help="Embedded pipeline's name, a folder, or a Hub repository id.")
+    ] = "eeg2fmri-sim-small",
+    revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of a Hub repository.")] = None,
+    reference: Annotated[
+        Path | None, typer.Option(help="BOLD NIfTI of the same person, in the checkpoint's space.")
+    ] = None,
+    steps: Annotated[int, typer.Option(help="Denoising steps.")] = 20,
+    scheduler: Annotated[str, typer.Option(help="ddim, ddpm, dpmsolver++, unipc, euler, heun, ...")] = "ddim",
+    seed: Annotated[int, typer.Option(help="Seed of the noise; the same seed gives the same volumes.")] = 42,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, mps; chosen automatically by default.")] = None,
+    batch_size: Annotated[int, typer.Option(help="Volumes denoised at once.")] = 16,
+    demo: Annotated[bool, typer.Option("--demo", help="Run on a freshly simulated recording.")] = False,
+) -> None:
+    """Generate fMRI volumes from an EEG recording: a NIfTI, a BIDS-style JSON and a picture."""
+    if demo == (recording is not None):
+        raise InputError(
+            "RECORDING",
+            found="a recording and --demo" if demo else "no recording",
+            expected="either a recording or --demo",
+            remedy="Give the path of an EEG file, or --demo.",
+        )
+    from .generation import generate_files, write_demo_recording
+
+    if demo:
+        recording = write_demo_recording(output, seed)
+    paths = generate_files(
+        recording,
+        output,
+        model=model,
+        revision=revision,
+        reference=reference,
+        num_inference_steps=steps,
+        scheduler=scheduler,
+        seed=seed,
+        device=device,
+        batch_size=batch_size,
+    )
+    for path in paths:
+        print(path)
+
+
+@app.command()
+def simulate(
+    output: Annotated[Path, typer.Option(help="Folder of the new BIDS dataset; must not exist.")],
+    subjects: Annotated[int, typer.Option(min=1, help="Number of subjects.")],
+    preset: Annotated[str, typer.Option(help="Geometry and timing.")] = "mini",
+    level: Annotated[str, typer.Option(help="default, realistic, easy or null (no coupling).")] = "default",
+    seed: Annotated[int, typer.Option(help="The same seed gives the same files.")] = 42,
+    volumes: Annotated[int | None, typer.Option(help="Volumes a run; the preset's by default.")] = None,
+    jobs: Annotated[int, typer.Option(help="Processes.")] = 1,
+) -> None:
+    """Simulate simultaneous EEG-fMRI with known coupling, written as a BIDS dataset."""
+    from .data.simulation import simulate_dataset
+
+    print(
+        simulate_dataset(
+            output,
+            preset=preset,
+            level=level,
+            num_subjects=subjects,
+            seed=seed,
+            num_volumes=volumes,
+            num_jobs=jobs,
+        )
+    )
+
+
+@app.command()
+def prepare(
+    root: Annotated[Path, typer.Argument(help="BIDS dataset with EEG and BOLD of the same runs.")],
+    output: Annotated[Path, typer.Option(help="Folder of the paired dataset; must not exist.")],
+    recipe: Annotated[Path, typer.Option(help="JSON with the sections eeg_processor and volume_processor.")],
+    validation_subjects: Annotated[int, typer.Option(help="Subjects kept for validation.")] = 1,
+    test_subjects: Annotated[int, typer.Option(help="Subjects kept for the test.")] = 1,
+    marker: Annotated[str | None, typer.Option(help="Volume marker; found by count and spacing by default.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the split.")] = 42,
+    jobs: Annotated[int, typer.Option(help="Processes.")] = 1,
+) -> None:
+    """Pair EEG windows with volumes by the scanner's markers, split by subject, ready for training."""
+    from .data.pairs import build_pairs, split_subjects
+    from .processing.eeg import EEGProcessor
+    from .processing.volume import VolumeProcessor
+    from .recipes import read_recipe
+    from .recordings.layouts import find_bids_runs
+
+    settings = read_recipe(recipe)
+    runs = find_bids_runs(root)
+    print(
+        build_pairs(
+            runs,
+            output,
+            eeg_processor=EEGProcessor(**settings["eeg_processor"]),
+            volume_processor=VolumeProcessor(**settings["volume_processor"]),
+            split=split_subjects([run.subject for run in runs], validation_subjects, test_subjects, seed),
+            marker=marker,
+            num_jobs=jobs,
+        )
+    )
+
+
+def main() -> None:
+    """Entry point: one clear line and exit code 2 on bad input, no traceback."""
+    try:
+        app()
+    except EEG2fMRIError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

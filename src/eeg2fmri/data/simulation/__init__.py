@@ -1,0 +1,25 @@
+"""Simulated simultaneous EEG-fMRI with known coupling, written in the files that real recordings come in."""
+
+from .dataset import simulate_dataset, subject_label
+from .networks import BAND_NAMES, BANDS, DARK_NETWORK, NETWORK_NAMES, NETWORKS, Network
+from .presets import LEVELS, PRESETS, Level, Preset
+from .run import SimulatedRun, simulate_run
+from .write import write_run
+
+__all__ = [
+    "BANDS",
+    "BAND_NAMES",
+    "DARK_NETWORK",
+    "LEVELS",
+    "NETWORKS",
+    "NETWORK_NAMES",
+    "PRESETS",
+    "Level",
+    "Network",
+    "Preset",
+    "SimulatedRun",
+    "simulate_dataset",
+    "simulate_run",
+    "subject_label",
+    "write_run",
+]

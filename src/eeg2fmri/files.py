@@ -1,0 +1,140 @@
+"""Publish a file or a folder all at once: it is written beside its place, made durable, then renamed into it."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from .errors import FileError
+
+
+@contextlib.contextmanager
+def publish_file(path: str | os.PathLike) -> Iterator[Path]:
+    """Give a temporary path beside `path` to write to; on a clean exit it becomes `path`, on an error nothing is left.
+
+    The temporary name ends like the final one, so that writers which look at the suffix work.
+
+    Raises:
+        FileError: when the file can't be written (permissions, disk full).
+    """
+    path = Path(path)
+    with _staging(path) as folder:
+        staged = folder / path.name
+        yield staged
+        _sync(staged)
+        _apply_umask(staged)
+        os.replace(staged, path)
+        _sync(path.parent)
+
+
+@contextlib.contextmanager
+def publish_folder(path: str | os.PathLike, *, overwrite: bool = False) -> Iterator[Path]:
+    """Give a temporary folder beside `path` to fill; on a clean exit it becomes `path`, on an error nothing is left.
+
+    Args:
+        path: the folder's final place.
+        overwrite: replace a folder that is already there; without it such a folder is an error.
+
+    Raises:
+        FileError: when `path` exists and `overwrite` is not set, or when something can't be written.
+    """
+    path = Path(path)
+    if path.exists() and not overwrite:
+        raise FileError(
+            path,
+            found="something already there",
+            expected="a path that is free",
+            remedy="Choose another output, or ask for it to be overwritten.",
+        )
+    with _staging(path) as folder:
+        staged = folder / path.name
+        staged.mkdir()
+        yield staged
+        for item in sorted(staged.rglob("*")):
+            _sync(item)
+            _apply_umask(item)
+        _sync(staged)
+        _apply_umask(staged)
+        if path.exists():
+            os.replace(path, folder / "previous")
+        os.replace(staged, path)
+        _sync(path.parent)
+
+
+@contextlib.contextmanager
+def publish_contents(path: str | os.PathLike, *, last: str) -> Iterator[Path]:
+    """Give a temporary folder to fill; on a clean exit its items move into the folder `path`, `last` at the very end.
+
+    What else lies in `path` stays. The file named `last`, the one that readers look for first, is removed before
+    anything changes, so that a half-replaced folder never looks whole.
+
+    Raises:
+        FileError: when something can't be written.
+    """
+    path = Path(path)
+    with _staging(path) as folder:
+        yield folder
+        for item in sorted(folder.rglob("*")):
+            _sync(item)
+            _apply_umask(item)
+        path.mkdir(parents=True, exist_ok=True)
+        (path / last).unlink(missing_ok=True)
+        for item in sorted(folder.iterdir(), key=lambda item: item.name == last):
+            target = path / item.name
+            if target.is_dir():
+                shutil.rmtree(target)
+            os.replace(item, target)
+        _sync(path)
+
+
+@contextlib.contextmanager
+def _staging(path: Path) -> Iterator[Path]:
+    """A temporary folder on the same file system as `path`, always removed at the end."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    try:
+        yield folder
+    except FileError:
+        raise
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _unwritable(path: Path, error: OSError) -> FileError:
+    return FileError(
+        path,
+        found=f"that it can't be written ({error.strerror or error})",
+        expected="a writable place with enough room",
+        remedy="Check permissions and free space; nothing was left behind.",
+    )
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _apply_umask(path: Path) -> None:
+    """Temporary folders and safetensors files come as 0700 and 0600: give what the user's umask would."""
+    umask = os.umask(0)
+    os.umask(umask)
+    path.chmod((0o777 if path.is_dir() else 0o666) & ~umask)
+
+
+def sha256(path: str | os.PathLike) -> str:
+    """The SHA-256 checksum of a file, as hexadecimal text."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,146 @@
+"""The main job: a recording in, a NIfTI with its JSON and a picture out."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+import re
+from pathlib import Path
+
+import diffusers
+import torch
+
+from .data.simulation import simulate_run, write_run
+from .errors import FileError, InputError
+from .evaluation.plots import plot_run
+from .files import publish_contents, sha256
+from .hub import resolve_model
+from .pipeline import EEG2fMRIPipeline
+from .recordings.pointers import check_file
+
+SCHEDULERS = {
+    "ddim": "DDIMScheduler",
+    "ddpm": "DDPMScheduler",
+    "deis": "DEISMultistepScheduler",
+    "dpmsolver": "DPMSolverSinglestepScheduler",
+    "dpmsolver++": "DPMSolverMultistepScheduler",
+    "euler": "EulerDiscreteScheduler",
+    "euler-ancestral": "EulerAncestralDiscreteScheduler",
+    "heun": "HeunDiscreteScheduler",
+    "lms": "LMSDiscreteScheduler",
+    "pndm": "PNDMScheduler",
+    "unipc": "UniPCMultistepScheduler",
+}
+DEMO_NUM_VOLUMES = 70
+
+
+def generate_files(
+    recording: str | os.PathLike,
+    output: str | os.PathLike,
+    *,
+    model: str,
+    revision: str | None = None,
+    reference: str | os.PathLike | None = None,
+    num_inference_steps: int = 20,
+    scheduler: str = "ddim",
+    seed: int = 42,
+    device: str | None = None,
+    batch_size: int = 16,
+) -> list[Path]:
+    """Generate volumes from a recording and write `*_desc-eeg2fmri_bold.nii.gz`, `.json` and `.png`.
+
+    Args:
+        recording: an EEG file.
+        output: the folder for the three files, which appear together.
+        model: name of an embedded pipeline, a folder, or a Hub repository id.
+        revision: branch, tag or commit of a Hub repository.
+        reference: a BOLD NIfTI of the same person in the checkpoint's space.
+        num_inference_steps: denoising steps.
+        scheduler: one of `SCHEDULERS`.
+        seed: of the noise.
+        device: where the networks run; the first accelerator by default.
+        batch_size: volumes denoised at once.
+
+    Returns:
+        `list[Path]`: NIfTI, JSON, picture.
+
+    Raises:
+        EEG2fMRIError: before anything is written.
+    """
+    recording, output = check_file(recording), Path(output)
+    if scheduler not in SCHEDULERS:
+        raise InputError(
+            "--scheduler", found=repr(scheduler), expected=f"one of {', '.join(SCHEDULERS)}", remedy="Choose one."
+        )
+    if output.exists() and not output.is_dir():
+        raise FileError(output, found="a file", expected="a folder", remedy="Choose another --output.")
+    folder = resolve_model(model, revision)
+    pipe = EEG2fMRIPipeline.from_pretrained(folder).to(_device(device))
+    pipe.scheduler = _scheduler(scheduler, pipe.scheduler.config)
+    image = pipe(
+        recording,
+        reference=reference,
+        num_inference_steps=num_inference_steps,
+        generator=torch.Generator().manual_seed(seed),
+        batch_size=batch_size,
+    ).volumes[0]
+    name = re.sub(r"_eeg$", "", recording.stem) + "_desc-eeg2fmri_bold"
+    sidecar = {
+        "Description": "fMRI volumes generated from EEG; not measured",
+        "RepetitionTime": float(image.header["pixdim"][4]),
+        "FirstVolumeTime": float(image.header["toffset"]),
+        "FirstVolumeTimeDescription": "Seconds from the first EEG sample to the onset of the first volume",
+        "NumberOfVolumes": image.shape[3],
+        "Sources": [str(recording)],
+        "Reference": None if reference is None else str(reference),
+        "Model": model,
+        "ModelRevision": revision if revision and folder.name != revision else folder.name,
+        "ModelWeightsSHA256": {
+            str(path.relative_to(folder)): sha256(path) for path in sorted(folder.rglob("*.safetensors"))
+        },
+        "Seed": seed,
+        "Sampler": type(pipe.scheduler).__name__,
+        "NumberOfInferenceSteps": num_inference_steps,
+        "GeneratedBy": [{"Name": "eeg2fmri", "Version": importlib.metadata.version("eeg2fmri")}],
+        "SoftwareVersions": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "diffusers": diffusers.__version__,
+            "mne": importlib.metadata.version("mne"),
+        },
+    }
+    with publish_contents(output, last=f"{name}.nii.gz") as staging:
+        image.to_filename(staging / f"{name}.nii.gz")
+        (staging / f"{name}.json").write_text(json.dumps(sidecar, indent=2) + "\n")
+        plot_run(image, staging / f"{name}.png", title=f"Generated from {recording.name} by {model}")
+    return [output / f"{name}{suffix}" for suffix in (".nii.gz", ".json", ".png")]
+
+
+def write_demo_recording(output: str | os.PathLike, seed: int) -> Path:
+    """Simulate a subject that no embedded model was trained on, in the folder `simulated` as a BIDS dataset.
+
+    Returns:
+        `Path`: the header file of the EEG.
+    """
+    run = simulate_run("mini", "default", seed=seed, num_volumes=DEMO_NUM_VOLUMES)
+    paths = write_run(run, Path(output) / "simulated", "demo")
+    return next(path for path in paths if path.suffix == ".vhdr")
+
+
+def _device(name: str | None) -> torch.device:
+    if name is None:
+        name = torch.accelerator.current_accelerator().type if torch.accelerator.is_available() else "cpu"
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(
+            "--device", found=f"{name!r} ({error})", expected="a device that torch has here", remedy="Use cpu."
+        ) from error
+
+
+def _scheduler(name: str, config):
+    # Solvers of higher order come closest to the exact map on uniform steps of the log signal-to-noise ratio.
+    options = {"use_lu_lambdas": True} if name == "dpmsolver++" else {}
+    return getattr(diffusers, SCHEDULERS[name]).from_config(config, **options)

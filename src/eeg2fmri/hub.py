@@ -1,0 +1,72 @@
+"""Find a published pipeline: embedded in the package, in a folder, or on the Hub."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .errors import CheckpointError
+
+if TYPE_CHECKING:
+    from .pipeline import EEG2fMRIPipeline
+
+EMBEDDED = ("eeg2fmri-sim-small",)
+# For those who load with `DiffusionPipeline.from_pretrained(repo, custom_pipeline=repo, trust_remote_code=True)`.
+PIPELINE_FILE = "from eeg2fmri import EEG2fMRIPipeline  # noqa: F401\n"
+
+
+def save_for_hub(pipeline: EEG2fMRIPipeline, folder: str | os.PathLike) -> None:
+    """Save a pipeline in the layout of a Hub repository: as `save_pretrained` does, with a one-line `pipeline.py`."""
+    pipeline.save_pretrained(folder)
+    (Path(folder) / "pipeline.py").write_text(PIPELINE_FILE)
+
+
+def resolve_model(model: str, revision: str | None = None) -> Path:
+    """The folder that holds a pipeline, downloaded from the Hub when need be.
+
+    Args:
+        model (`str`): name of an embedded pipeline, a folder, or a Hub repository id.
+        revision (`str`, *optional*): branch, tag or commit of a Hub repository.
+
+    Returns:
+        `Path`: a folder with a `model_index.json`.
+
+    Raises:
+        CheckpointError: when it can't be found, or downloaded.
+    """
+    folder = Path(model)
+    if model in EMBEDDED and not folder.is_dir():
+        folder = _embedded(model)
+    if (folder / "model_index.json").is_file():
+        return folder
+    if folder.is_dir() or model.count("/") != 1 or model.startswith((".", "/")):
+        raise CheckpointError(
+            model,
+            found="no model_index.json there" if folder.is_dir() else "no such folder",
+            expected=f"one of {', '.join(EMBEDDED)}, the folder of a pipeline, or a Hub id such as user/model",
+            remedy="Check the spelling of --model.",
+        )
+    return _download(model, revision)
+
+
+def _embedded(name: str) -> Path:
+    """In an installed package the pipelines lie inside it, in a checkout beside `src`."""
+    package = Path(__file__).parent
+    inside = package / "pipelines" / name
+    return inside if inside.is_dir() else package.parents[1] / "pipelines" / name
+
+
+def _download(model: str, revision: str | None) -> Path:
+    from .pipeline import EEG2fMRIPipeline
+
+    try:
+        return Path(EEG2fMRIPipeline.download(model, revision=revision))
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise CheckpointError(
+            model,
+            found=f"that it can't be downloaded ({reason})",
+            expected="a Hub repository with an EEG2fMRIPipeline",
+            remedy="Check the id, the revision and the network; private repositories need `hf auth login`.",
+        ) from error

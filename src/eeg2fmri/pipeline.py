@@ -1,0 +1,359 @@
+"""EEG2fMRIPipeline: an EEG recording in, one fMRI volume per repetition time out (EF-Diffusion, section 3.1)."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from diffusers import DiffusionPipeline, SchedulerMixin
+from diffusers.utils import BaseOutput
+from diffusers.utils.torch_utils import randn_tensor
+
+from .models.epg import EPGModel
+from .models.fd_unet import FDUNetModel
+from .pipeline_inputs import EEGPrompts, check_components, check_inputs, collect_prompts
+from .processing.eeg import EEGProcessor
+from .processing.volume import VolumeProcessor
+
+
+@dataclass
+class EEG2fMRIPipelineOutput(BaseOutput):
+    """Output of [`EEG2fMRIPipeline`].
+
+    Args:
+        volumes (`list` or `torch.Tensor`):
+            One entry per recording (and per sample, when `num_volumes_per_prompt` is above one): a 4-D
+            `nibabel.Nifti1Image` (x, y, z, time), or an array or tensor `[volume, x, y, z]`, in BOLD units. For
+            `output_type="latent"` the raw tensor `[volume, 1, D, H, W]` in model units.
+    """
+
+    volumes: list | torch.Tensor
+
+
+class EEG2fMRIPipeline(DiffusionPipeline):
+    r"""Generate fMRI volumes from EEG recordings.
+
+    Each volume is denoised from Gaussian noise under the guidance of the EEG that precedes it: the encoder turns the
+    spectrogram window into tokens once, then FD-UNet predicts the noise at every step (equation 38 with DDIM).
+
+    This model inherits from [`DiffusionPipeline`]: see there for loading, saving and moving between devices.
+
+    Args:
+        eeg_encoder ([`EPGModel`]): spectrogram windows to tokens (section 3.3).
+        unet ([`FDUNetModel`]): the denoiser with cross-modal interaction (section 3.2).
+        scheduler ([`SchedulerMixin`]): DDIM by default; DDPM and every Karras scheduler can take its place.
+        eeg_processor ([`EEGProcessor`]): recordings to spectrogram windows.
+        volume_processor ([`VolumeProcessor`]): model volumes to BOLD units and NIfTI.
+    """
+
+    model_cpu_offload_seq = "eeg_encoder->unet"
+    _callback_tensor_inputs = ("latents", "eeg_embeds")
+
+    def __init__(
+        self,
+        eeg_encoder: EPGModel,
+        unet: FDUNetModel,
+        scheduler: SchedulerMixin,
+        eeg_processor: EEGProcessor,
+        volume_processor: VolumeProcessor,
+    ):
+        super().__init__()
+        check_components(eeg_encoder, unet, eeg_processor, volume_processor)
+        self.register_modules(
+            eeg_encoder=eeg_encoder,
+            unet=unet,
+            scheduler=scheduler,
+            eeg_processor=eeg_processor,
+            volume_processor=volume_processor,
+        )
+
+    @property
+    def guidance_scale(self) -> float:
+        return self._guidance_scale
+
+    @property
+    def do_classifier_free_guidance(self) -> bool:
+        return self._guidance_scale > 1.0
+
+    @property
+    def num_timesteps(self) -> int:
+        return self._num_timesteps
+
+    @property
+    def interrupt(self) -> bool:
+        return self._interrupt
+
+    def encode_eeg(
+        self,
+        windows: torch.Tensor | None,
+        num_volumes_per_prompt: int = 1,
+        eeg_embeds: torch.Tensor | None = None,
+        negative_eeg_embeds: torch.Tensor | None = None,
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Encode spectrogram windows into the tokens that guide the denoiser, once for all steps.
+
+        Args:
+            windows (`torch.Tensor` of shape `[N, C, electrode, frequency, window]`): the windows, or `None` when
+                `eeg_embeds` are given.
+            num_volumes_per_prompt (`int`): how often each window's tokens are repeated, one after the other.
+            eeg_embeds (`torch.Tensor` of shape `[N, tokens, cross_attention_dim]`): tokens made before.
+            negative_eeg_embeds (`torch.Tensor`, same shape): tokens to be guided away from. Zeros by default, which is
+                what the condition is replaced by when it is dropped in training.
+
+        Returns:
+            `tuple`: tokens `[N * num_volumes_per_prompt, tokens, cross_attention_dim]`, and the negative ones or
+            `None` without classifier-free guidance.
+        """
+        device, dtype = self._execution_device, self.unet.dtype
+        if eeg_embeds is None:
+            eeg_embeds = self.eeg_encoder(windows.to(device, self.eeg_encoder.dtype), return_dict=False)[0]
+        eeg_embeds = eeg_embeds.to(device, dtype)
+        if not self.do_classifier_free_guidance:
+            return eeg_embeds.repeat_interleave(num_volumes_per_prompt, dim=0), None
+        if negative_eeg_embeds is None:
+            negative_eeg_embeds = torch.zeros_like(eeg_embeds)
+        negative_eeg_embeds = negative_eeg_embeds.to(device, dtype)
+        return (
+            eeg_embeds.repeat_interleave(num_volumes_per_prompt, dim=0),
+            negative_eeg_embeds.repeat_interleave(num_volumes_per_prompt, dim=0),
+        )
+
+    def prepare_generators(
+        self, counts: list[int], generator: torch.Generator | list[torch.Generator] | None
+    ) -> list[torch.Generator]:
+        """One generator per volume, so that a volume's noise does not depend on what shares its batch.
+
+        Args:
+            counts (`list[int]`): number of volumes of every recording.
+            generator: one for all recordings, one per recording, or `None` for torch's default.
+        """
+        sources = generator if isinstance(generator, list) else [generator] * len(counts)
+        generators = []
+        for count, source in zip(counts, sources, strict=True):
+            device = "cpu" if source is None else source.device
+            seeds = torch.randint(0, 2**62, (count,), generator=source, device=device)
+            generators += [torch.Generator().manual_seed(seed) for seed in seeds.tolist()]
+        return generators
+
+    def prepare_latents(self, generators: list[torch.Generator], latents: torch.Tensor | None = None) -> torch.Tensor:
+        """Initial noise `[N, out_channels, D, H, W]`, scaled as the scheduler wants it.
+
+        Args:
+            generators (`list[torch.Generator]` of length N): one per volume.
+            latents (`torch.Tensor`, *optional*): unscaled noise to start from instead.
+        """
+        shape = (len(generators), self.unet.config.out_channels, *self.unet.config.sample_size)
+        device, dtype = self._execution_device, self.unet.dtype
+        if latents is None:
+            latents = randn_tensor(shape, generator=generators, device=device, dtype=dtype)
+        return latents.to(device, dtype) * self.scheduler.init_noise_sigma
+
+    def prepare_extra_step_kwargs(self, generators: list[torch.Generator], eta: float) -> dict:
+        """Arguments of the scheduler's step that not every scheduler has."""
+        accepted = inspect.signature(self.scheduler.step).parameters
+        extra = {"eta": eta, "generator": generators}
+        return {name: value for name, value in extra.items() if name in accepted}
+
+    @torch.no_grad()
+    def __call__(
+        self,
+        eeg=None,
+        reference=None,
+        num_inference_steps: int = 75,
+        guidance_scale: float = 1.0,
+        num_volumes_per_prompt: int = 1,
+        eta: float = 0.0,
+        generator: torch.Generator | list[torch.Generator] | None = None,
+        latents: torch.Tensor | None = None,
+        eeg_embeds: torch.Tensor | None = None,
+        negative_eeg_embeds: torch.Tensor | None = None,
+        electrodes: list[str] | None = None,
+        sampling_rate: float | None = None,
+        onsets: np.ndarray | None = None,
+        repetition_time: float | None = None,
+        batch_size: int = 16,
+        output_type: str = "nifti",
+        return_dict: bool = True,
+        callback_on_step_end: Callable | None = None,
+        callback_on_step_end_tensor_inputs: list[str] | tuple[str, ...] = ("latents",),
+    ) -> EEG2fMRIPipelineOutput | tuple:
+        """Generate one volume per repetition time for every recording.
+
+        Args:
+            eeg:
+                A recording, or a list of them: the path of a file that MNE reads, an `mne.io.Raw`, an
+                [`EEGRecording`], an array or tensor `[electrode, time]` in volts (with `electrodes` and
+                `sampling_rate`; `[recording, electrode, time]` for several), or spectrogram windows
+                `[volume, C, electrode, frequency, window]` made by the `eeg_processor`.
+            reference (path, [`BOLDRun`] or a list of them, *optional*):
+                BOLD data of the same person, in the template's space: the generated change is added to its mean.
+                Without it, the checkpoint's template.
+            num_inference_steps (`int`): denoising steps. The paper takes 75 (NODDI) and 100 (XP-2).
+            guidance_scale (`float`): classifier-free guidance above 1, for models trained with a dropped condition.
+            num_volumes_per_prompt (`int`): independent samples of every volume.
+            eta (`float`): DDIM's eta; other schedulers ignore it.
+            generator (`torch.Generator` or a list with one per recording, *optional*): makes the result repeatable.
+                A volume's noise does not depend on `batch_size`.
+            latents (`torch.Tensor` of shape `[N * num_volumes_per_prompt, 1, D, H, W]`, *optional*): initial noise.
+            eeg_embeds (`torch.Tensor` of shape `[N, tokens, cross_attention_dim]` or a list, *optional*): tokens
+                made by `encode_eeg`, instead of `eeg`.
+            negative_eeg_embeds (same shape, *optional*): what guidance leads away from; zeros by default.
+            electrodes (`list[str]`, *optional*): electrode names of an array.
+            sampling_rate (`float`, *optional*): samples per second of an array.
+            onsets (`np.ndarray`, *optional*): volume onsets in seconds from the first EEG sample. By default one per
+                `repetition_time`, from the first that has a whole EEG window before it.
+            repetition_time (`float`, *optional*): seconds between volumes; the checkpoint's by default.
+            batch_size (`int`): EEG windows denoised at once.
+            output_type (`str`): `"nifti"`, `"np"`, `"pt"` or `"latent"`.
+            return_dict (`bool`): an [`EEG2fMRIPipelineOutput`] or a plain tuple.
+            callback_on_step_end (`Callable`, *optional*): called as `callback(pipe, step, timestep, tensors)`.
+            callback_on_step_end_tensor_inputs (`list[str]`): among `"latents"`, `"eeg_embeds"`.
+
+        Returns:
+            [`EEG2fMRIPipelineOutput`] or `tuple`: see there for the formats.
+
+        Raises:
+            InputError: an argument is wrong.
+            RecordingError: a recording can't be used: too short, NaN, too few known electrodes, wrong units.
+            FileError: a file is missing, empty, a pointer, damaged or unreadable.
+        """
+        # 1. Check everything before any work
+        check_inputs(
+            self,
+            eeg=eeg,
+            eeg_embeds=eeg_embeds,
+            negative_eeg_embeds=negative_eeg_embeds,
+            num_inference_steps=num_inference_steps,
+            num_volumes_per_prompt=num_volumes_per_prompt,
+            batch_size=batch_size,
+            output_type=output_type,
+            callback_on_step_end_tensor_inputs=callback_on_step_end_tensor_inputs,
+        )
+        self._guidance_scale = guidance_scale
+        self._interrupt = False
+
+        # 2. Recordings to spectrogram windows (or given tokens), and the mean volumes that they are laid on
+        prompts = collect_prompts(
+            self,
+            eeg=eeg,
+            eeg_embeds=eeg_embeds,
+            negative_eeg_embeds=negative_eeg_embeds,
+            reference=reference,
+            electrodes=electrodes,
+            sampling_rate=sampling_rate,
+            onsets=onsets,
+            repetition_time=repetition_time,
+        )
+        prompts.check_noise(generator, latents, num_volumes_per_prompt, self.unet)
+
+        # 3. Noise, the same for a volume whatever its batch
+        counts = [count * num_volumes_per_prompt for count in prompts.counts]
+        generators = self.prepare_generators(counts, generator)
+
+        # 4. Denoise in batches of windows
+        batches = prompts.batches(batch_size)
+        self.scheduler.set_timesteps(num_inference_steps, device=self._execution_device)
+        self._num_timesteps = len(self.scheduler.timesteps)
+        generated = []
+        with self.progress_bar(total=len(batches) * num_inference_steps) as progress_bar:
+            for batch in batches:
+                rows = slice(batch.start * num_volumes_per_prompt, batch.stop * num_volumes_per_prompt)
+                sample = self._denoise(
+                    prompts,
+                    batch,
+                    generators[rows],
+                    None if latents is None else latents[rows],
+                    num_inference_steps,
+                    num_volumes_per_prompt,
+                    eta,
+                    callback_on_step_end,
+                    callback_on_step_end_tensor_inputs,
+                    progress_bar,
+                )
+                generated.append(sample)
+        latents = torch.cat(generated)
+
+        # 5. Model units to BOLD units
+        volumes = self._postprocess(latents, prompts, num_volumes_per_prompt, output_type)
+        self.maybe_free_model_hooks()
+        if not return_dict:
+            return (volumes,)
+        return EEG2fMRIPipelineOutput(volumes=volumes)
+
+    def _denoise(
+        self,
+        prompts: EEGPrompts,
+        batch: slice,
+        generators: list[torch.Generator],
+        latents: torch.Tensor | None,
+        num_inference_steps: int,
+        num_volumes_per_prompt: int,
+        eta: float,
+        callback_on_step_end: Callable | None,
+        callback_tensor_inputs: list[str] | tuple[str, ...],
+        progress_bar,
+    ) -> torch.Tensor:
+        """The reverse process (equation 38) for one batch of windows."""
+        eeg_embeds, negative_eeg_embeds = self.encode_eeg(*prompts.take(batch, num_volumes_per_prompt))
+        condition = prompts.condition(batch, num_volumes_per_prompt, self._execution_device, self.unet.dtype)
+
+        # Schedulers that remember earlier steps forget them here.
+        self.scheduler.set_timesteps(num_inference_steps, device=self._execution_device)
+        timesteps = self.scheduler.timesteps
+        num_warmup_steps = len(timesteps) - num_inference_steps * self.scheduler.order
+        latents = self.prepare_latents(generators, latents)
+        extra_step_kwargs = self.prepare_extra_step_kwargs(generators, eta)
+
+        for i, t in enumerate(timesteps):
+            if self.interrupt:
+                continue
+            model_input = self.scheduler.scale_model_input(latents, t)
+            if condition is not None:
+                model_input = torch.cat([model_input, condition], dim=1)
+            noise_prediction = self._predict_noise(model_input, t, eeg_embeds, negative_eeg_embeds)
+            latents = self.scheduler.step(noise_prediction, t, latents, **extra_step_kwargs, return_dict=False)[0]
+
+            if callback_on_step_end is not None:
+                available = {"latents": latents, "eeg_embeds": eeg_embeds}
+                callback_kwargs = {}
+                for name in callback_tensor_inputs:
+                    callback_kwargs[name] = available[name]
+                callback_outputs = callback_on_step_end(self, i, t, callback_kwargs)
+                latents = callback_outputs.pop("latents", latents)
+                eeg_embeds = callback_outputs.pop("eeg_embeds", eeg_embeds)
+
+            if i == len(timesteps) - 1 or ((i + 1) > num_warmup_steps and (i + 1) % self.scheduler.order == 0):
+                progress_bar.update()
+        return latents
+
+    def _predict_noise(self, model_input, t, eeg_embeds, negative_eeg_embeds) -> torch.Tensor:
+        if negative_eeg_embeds is None:
+            return self.unet(model_input, t, encoder_hidden_states=eeg_embeds, return_dict=False)[0]
+        both = self.unet(
+            torch.cat([model_input, model_input]),
+            t,
+            encoder_hidden_states=torch.cat([negative_eeg_embeds, eeg_embeds]),
+            return_dict=False,
+        )[0]
+        unconditional, conditional = both.chunk(2)
+        return unconditional + self.guidance_scale * (conditional - unconditional)
+
+    def _postprocess(self, latents, prompts: EEGPrompts, num_volumes_per_prompt: int, output_type: str):
+        if output_type == "latent":
+            return latents
+        volumes = []
+        per_recording = latents.float().cpu().split([count * num_volumes_per_prompt for count in prompts.counts])
+        for recording, samples in zip(prompts.recordings, per_recording, strict=True):
+            for sample in samples.unflatten(0, (-1, num_volumes_per_prompt)).unbind(1):
+                array = self.volume_processor.postprocess(sample.numpy(), recording.reference)
+                if output_type == "nifti":
+                    array = self.volume_processor.to_image(
+                        array, recording.reference, recording.repetition_time, recording.first_volume_time
+                    )
+                elif output_type == "pt":
+                    array = torch.from_numpy(array)
+                volumes.append(array)
+        return volumes

@@ -1,0 +1,289 @@
+"""What a caller gives to the pipeline, checked and brought into one form: windows or tokens of every recording."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from .errors import CheckpointError, InputError
+from .processing.volume import VolumeReference
+
+OUTPUT_TYPES = ("nifti", "np", "pt", "latent")
+
+
+@dataclass(frozen=True)
+class RecordingPrompt:
+    """One recording: its windows or tokens, when its first volume is, and what the volumes are laid on."""
+
+    windows: torch.Tensor | None
+    eeg_embeds: torch.Tensor | None
+    negative_eeg_embeds: torch.Tensor | None
+    condition: np.ndarray | None
+    reference: VolumeReference
+    repetition_time: float
+    first_volume_time: float
+
+    @property
+    def num_volumes(self) -> int:
+        return len(self.windows if self.eeg_embeds is None else self.eeg_embeds)
+
+
+@dataclass(frozen=True)
+class EEGPrompts:
+    """All recordings of a call, as one row of windows."""
+
+    recordings: list[RecordingPrompt]
+
+    @property
+    def counts(self) -> list[int]:
+        return [recording.num_volumes for recording in self.recordings]
+
+    def batches(self, batch_size: int) -> list[slice]:
+        total = sum(self.counts)
+        return [slice(start, min(start + batch_size, total)) for start in range(0, total, batch_size)]
+
+    def take(self, rows: slice, num_volumes_per_prompt: int) -> tuple:
+        """The arguments of `encode_eeg` for these rows."""
+        windows, embeds, negative = (
+            self._gather(name, rows) for name in ("windows", "eeg_embeds", "negative_eeg_embeds")
+        )
+        return windows, num_volumes_per_prompt, embeds, negative
+
+    def condition(self, rows: slice, num_volumes_per_prompt: int, device, dtype) -> torch.Tensor | None:
+        """The mean volume of each row's recording, `[rows * num_volumes_per_prompt, 1, D, H, W]`, or `None`."""
+        if self.recordings[0].condition is None:
+            return None
+        owners = np.repeat(np.arange(len(self.recordings)), self.counts)[rows]
+        means = torch.from_numpy(np.stack([recording.condition for recording in self.recordings]))
+        return means[torch.from_numpy(owners)].repeat_interleave(num_volumes_per_prompt, dim=0).to(device, dtype)
+
+    def check_noise(self, generator, latents, num_volumes_per_prompt: int, unet) -> None:
+        """Check the arguments whose right size follows from the number of volumes."""
+        if isinstance(generator, list) and len(generator) != len(self.recordings):
+            raise InputError(
+                "generator",
+                found=f"a list of {len(generator)}",
+                expected=f"one generator per recording, {len(self.recordings)}",
+                remedy="Pass one generator, or a list as long as the list of recordings.",
+            )
+        shape = (sum(self.counts) * num_volumes_per_prompt, unet.config.out_channels, *unet.config.sample_size)
+        if latents is not None and tuple(latents.shape) != shape:
+            raise InputError(
+                "latents",
+                found=f"shape {list(latents.shape)}",
+                expected=f"shape {list(shape)} (volumes, channel, D, H, W)",
+                remedy="Draw the noise in that shape, or leave it out.",
+            )
+
+    def _gather(self, name: str, rows: slice) -> torch.Tensor | None:
+        parts = [getattr(recording, name) for recording in self.recordings]
+        return None if parts[0] is None else torch.cat(parts)[rows]
+
+
+def check_components(eeg_encoder, unet, eeg_processor, volume_processor) -> None:
+    """Refuse components that can't work together.
+
+    Raises:
+        CheckpointError: naming the first two values that disagree.
+    """
+    eeg, volume = eeg_processor.config, volume_processor.config
+    condition_channels = 1 if volume.mode == "change" else 0
+    pairs = {
+        "EEG window (electrode, frequency, window)": (
+            tuple(eeg_encoder.config.sample_size),
+            (len(eeg.electrodes), eeg.num_frequencies, eeg.num_windows),
+        ),
+        "EEG channels": (eeg_encoder.config.in_channels, 2 if eeg.mode == "complex" else 1),
+        "volume (D, H, W)": (tuple(unet.config.sample_size), tuple(volume.sample_size)),
+        "token width": (eeg_encoder.config.cross_attention_dim, unet.config.cross_attention_dim),
+        "volume channels": (unet.config.in_channels, unet.config.out_channels + condition_channels),
+    }
+    for name, (found, expected) in pairs.items():
+        if found != expected:
+            raise CheckpointError(
+                name,
+                found=f"{found} in the network",
+                expected=f"{expected}, as its counterpart says",
+                remedy="Use components that were trained together.",
+            )
+
+
+def check_inputs(
+    pipe,
+    *,
+    eeg,
+    eeg_embeds,
+    negative_eeg_embeds,
+    num_inference_steps,
+    num_volumes_per_prompt,
+    batch_size,
+    output_type,
+    callback_on_step_end_tensor_inputs,
+) -> None:
+    """Check the arguments that need no file to be read.
+
+    Raises:
+        InputError: naming the argument.
+    """
+    if (eeg is None) == (eeg_embeds is None):
+        raise InputError(
+            "eeg",
+            found="both `eeg` and `eeg_embeds`" if eeg is not None else "neither `eeg` nor `eeg_embeds`",
+            expected="exactly one of them",
+            remedy="Pass a recording as `eeg`, or tokens of `encode_eeg` as `eeg_embeds`.",
+        )
+    counts = {
+        "num_inference_steps": num_inference_steps,
+        "num_volumes_per_prompt": num_volumes_per_prompt,
+        "batch_size": batch_size,
+    }
+    for name, value in counts.items():
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise InputError(
+                name, found=repr(value), expected="an integer of at least 1", remedy="Pass such a number."
+            )
+    if output_type not in OUTPUT_TYPES:
+        raise InputError(
+            "output_type",
+            found=repr(output_type),
+            expected=f"one of {', '.join(OUTPUT_TYPES)}",
+            remedy="Choose one of these.",
+        )
+    unknown = [name for name in callback_on_step_end_tensor_inputs if name not in pipe._callback_tensor_inputs]
+    if unknown:
+        raise InputError(
+            "callback_on_step_end_tensor_inputs",
+            found=str(unknown),
+            expected=f"names among {list(pipe._callback_tensor_inputs)}",
+            remedy="Ask for these only.",
+        )
+    if negative_eeg_embeds is not None and eeg_embeds is None:
+        raise InputError(
+            "negative_eeg_embeds",
+            found="no `eeg_embeds` beside it",
+            expected="tokens for both",
+            remedy="Encode the EEG first with `encode_eeg`.",
+        )
+
+
+def collect_prompts(
+    pipe,
+    *,
+    eeg,
+    eeg_embeds,
+    negative_eeg_embeds,
+    reference,
+    electrodes,
+    sampling_rate,
+    onsets,
+    repetition_time,
+) -> EEGPrompts:
+    """Read and process every recording of a call.
+
+    Raises:
+        InputError, RecordingError, FileError: before anything is generated.
+    """
+    sources = _as_list(eeg if eeg_embeds is None else eeg_embeds, is_tokens=eeg_embeds is not None)
+    negatives = [None] * len(sources)
+    if negative_eeg_embeds is not None:
+        negatives = _as_list(negative_eeg_embeds, is_tokens=True)
+    references = reference if isinstance(reference, (list, tuple)) else [reference] * len(sources)
+    for name, values in {"reference": references, "negative_eeg_embeds": negatives}.items():
+        if len(values) != len(sources):
+            raise InputError(
+                name,
+                found=f"{len(values)} entries",
+                expected=f"one per recording, {len(sources)}",
+                remedy="Pass one for all, or a list as long as the list of recordings.",
+            )
+    repetition_time = repetition_time or pipe.volume_processor.config.repetition_time
+    recordings = []
+    for source, negative, bold in zip(sources, negatives, references, strict=True):
+        volume_reference = pipe.volume_processor.reference(bold)
+        first_volume_time = -pipe.eeg_processor.config.window_start
+        windows = None
+        if eeg_embeds is not None:
+            _check_tokens(source, negative, pipe.unet.config.cross_attention_dim)
+        elif getattr(source, "ndim", None) == 5:
+            windows = _checked_windows(source, pipe.eeg_encoder.config)
+        else:
+            processed = pipe.eeg_processor(
+                source,
+                onsets=onsets,
+                repetition_time=repetition_time,
+                electrodes=electrodes,
+                sampling_rate=sampling_rate,
+            )
+            windows = torch.from_numpy(processed.windows)
+            first_volume_time = float(processed.onsets[0])
+        recordings.append(
+            RecordingPrompt(
+                windows=windows,
+                eeg_embeds=source if eeg_embeds is not None else None,
+                negative_eeg_embeds=negative,
+                condition=pipe.volume_processor.condition(volume_reference),
+                reference=volume_reference,
+                repetition_time=repetition_time,
+                first_volume_time=first_volume_time,
+            )
+        )
+    return EEGPrompts(recordings)
+
+
+def _as_list(value, *, is_tokens: bool) -> list:
+    """One entry per recording. A 3-D array is several recordings of signals, or one recording's tokens."""
+    if isinstance(value, (list, tuple)):
+        if not value:
+            raise InputError(
+                "eeg", found="an empty list", expected="at least one recording", remedy="Pass a recording."
+            )
+        return list(value)
+    dimensions = getattr(value, "ndim", None)
+    if dimensions is not None and not is_tokens and dimensions not in (2, 3, 5):
+        raise InputError(
+            "eeg",
+            found=f"shape {list(value.shape)}",
+            expected="[electrode, time], [recording, electrode, time] or [N, C, electrode, frequency, window]",
+            remedy="Bring the array into one of these shapes.",
+        )
+    return list(value) if dimensions == 3 and not is_tokens else [value]
+
+
+def _checked_windows(windows, config) -> torch.Tensor:
+    windows = torch.as_tensor(windows).float()
+    expected = (config.in_channels, *config.sample_size)
+    finite = bool(torch.isfinite(windows).all())
+    if not len(windows) or tuple(windows.shape[1:]) != expected or not finite:
+        found = f"shape {list(windows.shape)}" + (
+            "" if finite else f" with {int((~windows.isfinite()).sum())} NaN or Inf"
+        )
+        raise InputError(
+            "eeg",
+            found=found if len(windows) else "no window",
+            expected=f"finite windows [N, {', '.join(map(str, expected))}] (N, channel, electrode, frequency, window)",
+            remedy="Make them with this pipeline's `eeg_processor`, or pass the recording itself.",
+        )
+    return windows
+
+
+def _check_tokens(eeg_embeds, negative_eeg_embeds, width: int) -> None:
+    for name, tokens in {"eeg_embeds": eeg_embeds, "negative_eeg_embeds": negative_eeg_embeds}.items():
+        if tokens is None:
+            continue
+        if not torch.is_tensor(tokens) or tokens.ndim != 3 or tokens.shape[-1] != width or not len(tokens):
+            found = f"shape {list(tokens.shape)}" if torch.is_tensor(tokens) else type(tokens).__name__
+            raise InputError(
+                name,
+                found=found,
+                expected=f"a tensor [N, tokens, {width}]",
+                remedy="Make the tokens with `encode_eeg` of this pipeline.",
+            )
+    if negative_eeg_embeds is not None and negative_eeg_embeds.shape != eeg_embeds.shape:
+        raise InputError(
+            "negative_eeg_embeds",
+            found=f"shape {list(negative_eeg_embeds.shape)}",
+            expected=f"the shape of `eeg_embeds`, {list(eeg_embeds.shape)}",
+            remedy="Make both from as many windows.",
+        )

@@ -1,0 +1,109 @@
+"""What both processors share: a JSON configuration and named arrays, saved beside a model's weights."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+from diffusers.configuration_utils import ConfigMixin
+from huggingface_hub import hf_hub_download
+
+from ..errors import CheckpointError
+from ..files import publish_file
+
+# diffusers takes every component folder with a safetensors file for a model's and leaves its other files on the Hub:
+# arrays are therefore kept as JSON, in base64.
+ARRAYS_NAME = "arrays.json"
+DTYPES = ("<f4", "<f8", "|b1")
+
+
+class ProcessorMixin(ConfigMixin):
+    """A processor that travels with a checkpoint, as `processor_config.json` and `arrays.json`.
+
+    A subclass registers its configuration with `@register_to_config` and names in `array_names` the attributes that
+    hold what was learned from training data (`None` until `fit`).
+    """
+
+    config_name = "processor_config.json"
+    array_names: ClassVar[tuple[str, ...]] = ()
+
+    def save_pretrained(self, save_directory: str | os.PathLike, **kwargs) -> None:
+        """Save the configuration and the arrays. Further arguments of diffusers' pipelines are for weights only."""
+        self.save_config(save_directory)
+        arrays = {name: getattr(self, name) for name in self.array_names if getattr(self, name) is not None}
+        content = {name: _encode(array) for name, array in arrays.items()}
+        with publish_file(Path(save_directory) / ARRAYS_NAME) as path:
+            path.write_text(json.dumps(content, indent=1) + "\n")
+
+    @classmethod
+    def from_pretrained(
+        cls, pretrained_model_name_or_path: str | os.PathLike, *, subfolder: str | None = None, **kwargs
+    ):
+        """Load from a folder or from a Hub repository.
+
+        Args:
+            pretrained_model_name_or_path (`str` or `os.PathLike`): a folder, or a repository id such as `user/model`.
+            subfolder (`str`, *optional*): where in it the processor lies.
+            kwargs: download options of the Hub (`cache_dir`, `revision`, `token`, `local_files_only`, ...).
+
+        Raises:
+            CheckpointError: when the arrays are missing, damaged, or not those of this processor.
+        """
+        names = ("cache_dir", "force_download", "token", "local_files_only", "revision")
+        download = {name: kwargs[name] for name in names if kwargs.get(name) is not None}
+        config = cls.load_config(pretrained_model_name_or_path, subfolder=subfolder, **download)
+        processor = cls.from_config(config)
+        folder = Path(pretrained_model_name_or_path, subfolder or "")
+        if folder.is_dir():
+            path = folder / ARRAYS_NAME
+        else:
+            path = Path(hf_hub_download(pretrained_model_name_or_path, ARRAYS_NAME, subfolder=subfolder, **download))
+        processor._set_arrays(path)
+        return processor
+
+    def _set_arrays(self, path: Path) -> None:
+        try:
+            arrays = {name: _decode(entry) for name, entry in json.loads(path.read_text()).items()}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise CheckpointError(
+                path,
+                found=f"no readable file ({error})",
+                expected=f"the arrays of {type(self).__name__}",
+                remedy="Download the checkpoint again.",
+            ) from error
+        unknown = sorted(set(arrays) - set(self.array_names))
+        damaged = sorted(name for name, array in arrays.items() if not np.isfinite(array).all())
+        if unknown or damaged:
+            raise CheckpointError(
+                path,
+                found=f"unknown arrays {unknown}" if unknown else f"NaN or Inf in {damaged}",
+                expected=f"finite arrays among {list(self.array_names)}",
+                remedy="Download the checkpoint again, or use the version of eeg2fmri that saved it.",
+            )
+        for name, array in arrays.items():
+            setattr(self, name, array)
+
+
+def _encode(array: np.ndarray) -> dict:
+    array = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
+    data = array.tobytes()
+    return {
+        "dtype": array.dtype.str,
+        "shape": list(array.shape),
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "base64": base64.b64encode(data).decode(),
+    }
+
+
+def _decode(entry: dict) -> np.ndarray:
+    data = base64.b64decode(entry["base64"], validate=True)
+    if entry["dtype"] not in DTYPES:
+        raise ValueError(f"dtype {entry['dtype']!r}")
+    if hashlib.sha256(data).hexdigest() != entry["sha256"]:
+        raise ValueError("data that do not match their checksum")
+    return np.frombuffer(data, dtype=entry["dtype"]).reshape(entry["shape"]).copy()

@@ -1,0 +1,116 @@
+"""VolumeReference: what a subject's volumes are relative to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import InputError, RecordingError
+from .filters import brain_mask
+
+AFFINE_TOLERANCE = 1e-3  # mm
+SMALLEST_SCALE = 1e-3  # of the brain's median signal
+SMALLEST_OVERLAP = 0.5  # Dice
+
+
+@dataclass(frozen=True)
+class VolumeReference:
+    """What a subject's volumes are relative to, on the model's padded grid.
+
+    Args:
+        mean (`np.ndarray` of shape `[D, H, W]`): mean volume, BOLD units; 0 in the padding.
+        scale (`np.ndarray` of shape `[D, H, W]`): standard deviation over time, BOLD units; never 0.
+        mask (`np.ndarray` of shape `[D, H, W]`): bool, the brain.
+        low, high (`float`): what -1 and 1 mean in the min-max modes, BOLD units.
+        affine (`np.ndarray` of shape `[4, 4]`): voxel indices (x, y, z) of the grid without padding to mm.
+        source (`str`): the file, or `"template"`.
+    """
+
+    mean: np.ndarray
+    scale: np.ndarray
+    mask: np.ndarray
+    low: float
+    high: float
+    affine: np.ndarray
+    source: str
+
+    def relative_scale(self) -> np.ndarray:
+        """Scale over mean inside the brain, and its median outside, where the mean says nothing."""
+        inside = self.mask & (self.mean > 0)
+        relative = np.divide(self.scale, self.mean, out=np.zeros_like(self.mean), where=inside)
+        return np.where(inside, relative, np.median(relative[inside]))
+
+
+def average(references: Iterable[VolumeReference], *, same_space: bool) -> VolumeReference:
+    """The template of many runs, one in memory at a time.
+
+    The mean is that of the runs' means, each first scaled to the same median in its brain, since the scanner's gain
+    differs; the scale is the mean relative scale times that mean; the mask is the majority's; low and high are the
+    mean's; the affine is the first run's.
+
+    Args:
+        references (iterable of `VolumeReference`): the runs' own, all of one shape.
+        same_space (`bool`): all affines must be those of the first.
+
+    Raises:
+        InputError: there are none.
+        RecordingError: another affine than the first, or no voxel that most masks share.
+    """
+    first, medians = None, []
+    for own in references:
+        if first is None:
+            first = own
+            mean, relative, inside = np.zeros((3, *own.mean.shape))
+        if same_space and not same_affine(own.affine, first.affine):
+            raise RecordingError(
+                own.source,
+                found=f"the affine {own.affine.round(3).tolist()}",
+                expected=f"that of {first.source}, {first.affine.round(3).tolist()}",
+                remedy="Resample all training runs to one grid, or fit with space='native'.",
+            )
+        medians.append(np.median(own.mean[own.mask]))
+        mean += own.mean / medians[-1]
+        relative += own.relative_scale() * own.mask
+        inside += own.mask
+    if first is None:
+        raise InputError("runs", found="no run", expected="at least one", remedy="Give the training runs.")
+    mask = 2 * inside > len(medians)
+    if not mask.any():
+        raise RecordingError(
+            first.source,
+            found="no voxel that lies in the brain in most runs",
+            expected="runs of the same space",
+            remedy="Normalise the training runs to one space first.",
+        )
+    mean = (mean * np.mean(medians) / len(medians)).astype(np.float32)
+    scale = floored(mean * relative / np.maximum(inside, 1), mean, mask)
+    return VolumeReference(mean, scale, mask, float(mean.min()), float(mean.max()), first.affine, "template")
+
+
+def floored(scale: np.ndarray, mean: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Raise scales that are too small for BOLD (constant voxels) to a thousandth of the brain's median signal."""
+    return np.maximum(scale, SMALLEST_SCALE * np.median(mean[mask])).astype(np.float32)
+
+
+def same_affine(one: np.ndarray, other: np.ndarray) -> bool:
+    """Whether two affines agree within 0.001 mm."""
+    return np.allclose(one, other, rtol=0, atol=AFFINE_TOLERANCE)
+
+
+def check_overlap(mean: np.ndarray, template: VolumeReference, source: str) -> None:
+    """Refuse a run whose brain isn't where the template's is.
+
+    Raises:
+        RecordingError: less than half of both brains in common (Dice).
+    """
+    mask = brain_mask(mean, source) if mean.any() else np.zeros(mean.shape, bool)
+    overlap = 2 * np.count_nonzero(mask & template.mask) / (np.count_nonzero(mask) + np.count_nonzero(template.mask))
+    if overlap < SMALLEST_OVERLAP:
+        raise RecordingError(
+            source,
+            found=f"a brain that shares {overlap:.0%} with the template's (Dice): not in the checkpoint's space",
+            expected=f"at least {SMALLEST_OVERLAP:.0%}",
+            remedy="Normalise the run to the checkpoint's space first, e.g. with fMRIPrep to MNI152NLin2009cAsym.",
+        )

@@ -1,0 +1,101 @@
+"""The repetition time of a BOLD run: what its header and its BIDS sidecar say, and whether that can be."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from numbers import Real
+from pathlib import Path
+from typing import TypeGuard
+
+import nibabel
+import numpy as np
+
+from ..errors import FileError, RecordingError
+from .pointers import check_file
+
+SECONDS_PER_UNIT = {0: 1.0, 8: 1.0, 16: 1e-3, 24: 1e-6}  # NIfTI time units: unknown, s, ms, us
+TIME_UNITS_MASK = 0x38
+SHORTEST_TR, LONGEST_TR = 0.05, 60.0  # s
+PLAUSIBLE_TR = f"{SHORTEST_TR} to {LONGEST_TR:g} s"
+
+
+def is_number(value: object) -> TypeGuard[float]:
+    """Whether `value` is a finite real number (a bool is none)."""
+    try:
+        return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:  # an integer beyond float's range
+        return False
+
+
+def is_plausible(repetition_time: object) -> TypeGuard[float]:
+    """Whether this can be the time between two volumes, in seconds."""
+    return is_number(repetition_time) and SHORTEST_TR <= repetition_time <= LONGEST_TR
+
+
+def repetition_time_of(path: Path, header: nibabel.Nifti1Header) -> float:
+    """The time between two volumes, from the header, checked against the JSON sidecar of the same name.
+
+    Args:
+        path (`Path`): the image.
+        header (`nibabel.Nifti1Header`): its header.
+
+    Returns:
+        `float`: seconds. The sidecar's where the header's is missing or implausible, otherwise the header's.
+
+    Raises:
+        RecordingError: no plausible value, or two that differ by more than 1 %.
+        FileError: the sidecar is a pointer or no JSON.
+    """
+    in_header, in_sidecar = _header_repetition_time(header), _sidecar_repetition_time(path)
+    stated = f"a repetition time of {in_header:g} s in the header"
+    stated += f" and {in_sidecar:g} s in the JSON sidecar" if in_sidecar is not None else " and no sidecar value"
+    plausible = [value for value in (in_header, in_sidecar) if is_plausible(value)]
+    if not plausible:
+        raise RecordingError(
+            path,
+            found=stated,
+            expected=PLAUSIBLE_TR,
+            remedy="State it in seconds (repetition_time=), or put RepetitionTime into a JSON file beside the image.",
+        )
+    if max(plausible) > 1.01 * min(plausible):
+        raise RecordingError(
+            path,
+            found=stated,
+            expected="values that agree within 1 %",
+            remedy="Find out which one the scanner used, and state it in seconds (repetition_time=).",
+        )
+    return plausible[0]
+
+
+def _header_repetition_time(header: nibabel.Nifti1Header) -> float:
+    seconds = SECONDS_PER_UNIT.get(int(header["xyzt_units"]) & TIME_UNITS_MASK, math.nan)
+    # Through the shortest decimal, so that a float32 2.16 is 2.16 again.
+    return round(float(str(np.float32(header["pixdim"][4]))) * seconds, 9)
+
+
+def _sidecar_repetition_time(path: Path) -> float | None:
+    sidecar = path.with_name(path.name.removesuffix(".gz").removesuffix(".nii") + ".json")
+    if not os.path.lexists(sidecar):
+        return None
+    try:
+        content = json.loads(check_file(sidecar).read_bytes())
+    except FileError:
+        raise
+    except (OSError, ValueError, RecursionError) as error:
+        raise FileError(
+            sidecar,
+            found=f"no readable JSON ({error})",
+            expected="the image's BIDS sidecar",
+            remedy="Repair the file, or remove it when the image's header is right.",
+        ) from error
+    value = content.get("RepetitionTime") if isinstance(content, dict) else None
+    if value is not None and not is_number(value):
+        raise RecordingError(
+            sidecar,
+            found=f"RepetitionTime {value!r}",
+            expected="a number of seconds",
+            remedy="Repair the sidecar.",
+        )
+    return None if value is None else float(value)

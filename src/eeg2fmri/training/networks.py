@@ -1,0 +1,83 @@
+"""The networks of a training run: built from a recipe and a dataset's processors, wrapped as one module."""
+
+from __future__ import annotations
+
+import torch
+from diffusers import DDIMScheduler, DDPMScheduler
+from torch import nn
+
+from ..models.epg import EPGModel
+from ..models.fd_unet import FDUNetModel
+from ..processing.eeg import EEGProcessor
+from ..processing.volume import VolumeProcessor
+
+
+class DenoisingNetwork(nn.Module):
+    """Encoder and denoiser as one module, which is what gradients and data parallelism need."""
+
+    def __init__(self, eeg_encoder: EPGModel, unet: FDUNetModel):
+        super().__init__()
+        self.eeg_encoder = eeg_encoder
+        self.unet = unet
+
+    def forward(
+        self,
+        eeg: torch.Tensor,
+        noisy_volume: torch.Tensor,
+        timesteps: torch.Tensor,
+        condition: torch.Tensor | None = None,
+        keep: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Predict from the noisy volume and the EEG.
+
+        Args:
+            eeg (`torch.Tensor` of shape `[B, C, electrode, frequency, window]`).
+            noisy_volume (`torch.Tensor` of shape `[B, 1, D, H, W]`).
+            timesteps (`torch.Tensor` of shape `[B]`).
+            condition (`torch.Tensor` of shape `[B, 1, D, H, W]`, *optional*): the mean volume.
+            keep (boolean `torch.Tensor` of shape `[B]`, *optional*): where it is false the EEG tokens are zeroed.
+        """
+        tokens = self.eeg_encoder(eeg, return_dict=False)[0]
+        if keep is not None:
+            tokens = tokens * keep[:, None, None].to(tokens.dtype)
+        sample = noisy_volume if condition is None else torch.cat([noisy_volume, condition], dim=1)
+        return self.unet(sample, timesteps, encoder_hidden_states=tokens, return_dict=False)[0]
+
+
+def build_networks(
+    recipe: dict[str, dict], eeg_processor: EEGProcessor, volume_processor: VolumeProcessor
+) -> DenoisingNetwork:
+    """Build encoder and denoiser; all sizes that the data decide are taken from the processors."""
+    eeg, volume = eeg_processor.config, volume_processor.config
+    eeg_encoder = EPGModel(
+        in_channels=2 if eeg.mode == "complex" else 1,
+        sample_size=(len(eeg.electrodes), eeg.num_frequencies, eeg.num_windows),
+        **recipe["eeg_encoder"],
+    )
+    unet = FDUNetModel(
+        sample_size=tuple(volume.sample_size),
+        in_channels=2 if volume.mode == "change" else 1,
+        cross_attention_dim=eeg_encoder.config.cross_attention_dim,
+        **recipe["unet"],
+    )
+    return DenoisingNetwork(eeg_encoder, unet)
+
+
+def build_schedulers(
+    recipe: dict[str, dict], volume_processor: VolumeProcessor
+) -> tuple[DDPMScheduler, DDIMScheduler]:
+    """The schedule of noise levels (section 3.5.1) for training, and DDIM on the same levels for generation.
+
+    Standardised changes are not bounded, so that only min-max volumes are clipped to [-1, 1].
+    """
+    settings = {
+        "num_train_timesteps": 1000,
+        "beta_start": 1e-4,
+        "beta_end": 2e-2,
+        "beta_schedule": "linear",
+        "prediction_type": "epsilon",
+        "timestep_spacing": "trailing",
+        "clip_sample": volume_processor.config.mode != "change",
+        **recipe["scheduler"],
+    }
+    return DDPMScheduler(**settings), DDIMScheduler(**settings, set_alpha_to_one=True)

@@ -1,0 +1,24 @@
+"""Fixtures that every room's tests share."""
+
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Real recordings, which are not ours to redistribute: they lie beside the repository, or the test is skipped."""
+    folder = REPOSITORY.parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip("real recordings are not at hand (../shared/data)")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def simulated(tmp_path_factory) -> Path:
+    """Three simulated subjects of 60 volumes, as a BIDS dataset."""
+    from eeg2fmri.data.simulation import simulate_dataset
+
+    return simulate_dataset(tmp_path_factory.mktemp("simulated") / "bids", num_subjects=3, num_volumes=60)

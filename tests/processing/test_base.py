@@ -1,0 +1,66 @@
+import json
+
+import numpy as np
+import pytest
+
+import tiny
+from eeg2fmri import EEGProcessor
+from eeg2fmri.errors import CheckpointError
+
+
+@pytest.fixture
+def saved(tmp_path):
+    tiny.eeg_processor().save_pretrained(tmp_path)
+    return tmp_path
+
+
+def change(folder, edit):
+    path = folder / "arrays.json"
+    content = json.loads(path.read_text())
+    edit(content)
+    path.write_text(json.dumps(content))
+
+
+def test_arrays_come_back_to_the_bit(saved):
+    original, loaded = tiny.eeg_processor(), EEGProcessor.from_pretrained(saved)
+    for name in ("mean", "scale"):
+        np.testing.assert_array_equal(getattr(loaded, name), getattr(original, name))
+        assert getattr(loaded, name).dtype == getattr(original, name).dtype
+
+
+def test_a_subfolder_can_be_named(tmp_path):
+    tiny.eeg_processor().save_pretrained(tmp_path / "eeg_processor")
+    assert EEGProcessor.from_pretrained(tmp_path, subfolder="eeg_processor").mean is not None
+
+
+def test_an_unfitted_processor_comes_back_unfitted(tmp_path):
+    EEGProcessor().save_pretrained(tmp_path)
+    assert EEGProcessor.from_pretrained(tmp_path).mean is None
+
+
+@pytest.mark.parametrize(
+    ("edit", "words"),
+    [
+        (lambda content: content["mean"].update(base64="AAAA" + content["mean"]["base64"][4:]), "checksum"),
+        (lambda content: content["mean"].update(shape=[1]), "reshape"),
+        (lambda content: content["mean"].update(dtype="|O"), "dtype"),
+        (lambda content: content["mean"].pop("sha256"), "sha256"),
+        (lambda content: content.update(other=content["mean"]), "unknown arrays"),
+        (lambda content: content.update(mean=3), "no readable file"),
+    ],
+)
+def test_damaged_arrays_are_refused(saved, edit, words):
+    change(saved, edit)
+    with pytest.raises(CheckpointError, match=f"arrays.json.*{words}"):
+        EEGProcessor.from_pretrained(saved)
+
+
+@pytest.mark.parametrize("content", [None, "", "[]", "{", "null"])
+def test_no_arrays_are_refused(saved, content):
+    path = saved / "arrays.json"
+    if content is None:
+        path.unlink()
+    else:
+        path.write_text(content)
+    with pytest.raises(CheckpointError, match=r"arrays\.json"):
+        EEGProcessor.from_pretrained(saved)

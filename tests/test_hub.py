@@ -1,0 +1,136 @@
+"""From the Hub, over the loopback interface, in a process that knows nothing of the pipeline but its name."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+import tiny
+from eeg2fmri.errors import CheckpointError
+from eeg2fmri.hub import resolve_model, save_for_hub
+from loopback_hub import LoopbackHub, commit_of
+
+REPOSITORY = "someone/eeg2fmri-tiny"
+LOAD = """
+import sys, warnings
+warnings.simplefilter("error", UserWarning)
+{imports}
+pipe = {loader}.from_pretrained("someone/eeg2fmri-tiny"{options})
+sys.path.insert(0, {tests!r})
+import numpy as np, tiny, torch
+pipe.set_progress_bar_config(disable=True)
+volumes = pipe(tiny.recording(), num_inference_steps=2, output_type="np", generator=torch.Generator().manual_seed(0))
+np.save({output!r}, volumes.volumes[0])
+print(type(pipe).__name__, pipe.unet.dtype)
+"""
+OURS = "from eeg2fmri import EEG2fMRIPipeline"
+GENERIC = "import eeg2fmri\nfrom diffusers import DiffusionPipeline"
+
+
+@pytest.fixture(scope="module")
+def pipe():
+    return tiny.pipeline()
+
+
+@pytest.fixture(scope="module")
+def hub(pipe, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("repository")
+    save_for_hub(pipe, folder)
+    pipe.save_pretrained(folder, variant="fp16")
+    with LoopbackHub() as hub:
+        hub.add(REPOSITORY, folder)
+        yield hub
+
+
+def load(hub, cache, tmp_path, imports=OURS, loader="EEG2fMRIPipeline", options="", **environment):
+    output = tmp_path / "volumes.npy"
+    code = LOAD.format(
+        imports=imports, loader=loader, options=options, tests=os.path.dirname(__file__), output=str(output)
+    )
+    settings = {
+        **os.environ,
+        "HF_ENDPOINT": hub.endpoint,
+        "HF_HOME": str(cache),
+        "HF_HUB_DISABLE_XET": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        **environment,
+    }
+    return subprocess.run([sys.executable, "-c", code], env=settings, capture_output=True, text=True, check=False)
+
+
+def volumes(pipe):
+    generator = torch.Generator().manual_seed(0)
+    return pipe(tiny.recording(), num_inference_steps=2, output_type="np", generator=generator).volumes[0]
+
+
+@pytest.mark.parametrize(
+    ("imports", "loader", "options"),
+    [
+        (OURS, "EEG2fMRIPipeline", ""),
+        (GENERIC, "DiffusionPipeline", ", custom_pipeline='someone/eeg2fmri-tiny', trust_remote_code=True"),
+    ],
+    ids=["ours", "generic"],
+)
+def test_a_pipeline_loads_from_the_hub_without_its_code_being_there(hub, pipe, tmp_path, imports, loader, options):
+    result = load(hub, tmp_path / "cache", tmp_path, imports, loader, options)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.startswith("EEG2fMRIPipeline torch.float32")
+    np.testing.assert_array_equal(np.load(tmp_path / "volumes.npy"), volumes(pipe))
+
+
+def test_after_one_success_it_works_offline(hub, pipe, tmp_path):
+    assert load(hub, tmp_path / "cache", tmp_path).returncode == 0
+    asked = len(hub.requests)
+    result = load(hub, tmp_path / "cache", tmp_path, HF_HUB_OFFLINE="1")
+    assert result.returncode == 0, result.stderr
+    assert len(hub.requests) == asked
+    np.testing.assert_array_equal(np.load(tmp_path / "volumes.npy"), volumes(pipe))
+
+
+def test_a_revision_and_a_variant_can_be_chosen(hub, pipe, tmp_path):
+    changed = tmp_path / "changed"
+    save_for_hub(pipe, changed)
+    weights = changed / "unet" / "diffusion_pytorch_model.safetensors"
+    save_file({name: tensor * 0.5 for name, tensor in load_file(weights).items()}, weights)
+    commit = hub.add(REPOSITORY, changed, "v2")
+    results = []
+    for options in ("", ", revision='v2'", f", revision={commit!r}", ", variant='fp16'"):
+        result = load(hub, tmp_path / "cache", tmp_path, options=options)
+        assert result.returncode == 0, result.stderr
+        results.append(np.load(tmp_path / "volumes.npy"))
+    assert not np.array_equal(results[0], results[1])
+    np.testing.assert_array_equal(results[1], results[2])
+    np.testing.assert_array_equal(results[0], results[3])
+    assert any("fp16" in request for request in hub.requests)
+
+
+def test_a_cut_download_is_taken_up_again(hub, pipe, tmp_path):
+    hub.cut_after = 20_000
+    result = load(hub, tmp_path / "cache", tmp_path)
+    assert hub.cut_after is None
+    if result.returncode:
+        result = load(hub, tmp_path / "cache", tmp_path)
+    assert result.returncode == 0, result.stderr
+    np.testing.assert_array_equal(np.load(tmp_path / "volumes.npy"), volumes(pipe))
+
+
+def test_a_folder_is_its_own_model(pipe, tmp_path):
+    save_for_hub(pipe, tmp_path)
+    assert resolve_model(str(tmp_path)) == tmp_path
+    assert len(commit_of(tmp_path)) == 40
+
+
+@pytest.mark.parametrize("model", ["no-such-model", "./nowhere", "a/b/c"])
+def test_a_model_that_is_nowhere_is_named(model):
+    with pytest.raises(CheckpointError, match=f"{model}.*no such folder"):
+        resolve_model(model)
+
+
+def test_a_folder_without_a_pipeline_is_named(tmp_path):
+    with pytest.raises(CheckpointError, match=r"no model_index\.json"):
+        resolve_model(str(tmp_path))
