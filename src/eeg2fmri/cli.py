@@ -48,10 +48,8 @@ def generate(
         )
     from .generation import generate_files, write_demo_recording
 
-    if demo:
-        recording = write_demo_recording(output, seed)
     paths = generate_files(
-        recording,
+        write_demo_recording(output, seed) if recording is None else recording,
         output,
         model=model,
         revision=revision,

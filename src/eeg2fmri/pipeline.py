@@ -109,6 +109,7 @@ class EEG2fMRIPipeline(DiffusionPipeline):
         """
         device, dtype = self._execution_device, self.unet.dtype
         if eeg_embeds is None:
+            assert windows is not None  # `check_inputs` has seen to it
             eeg_embeds = self.eeg_encoder(windows.to(device, self.eeg_encoder.dtype), return_dict=False)[0]
         eeg_embeds = eeg_embeds.to(device, dtype)
         if not self.do_classifier_free_guidance:

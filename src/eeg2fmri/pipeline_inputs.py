@@ -27,7 +27,9 @@ class RecordingPrompt:
 
     @property
     def num_volumes(self) -> int:
-        return len(self.windows if self.eeg_embeds is None else self.eeg_embeds)
+        given = self.windows if self.eeg_embeds is None else self.eeg_embeds
+        assert given is not None  # one of the two always is
+        return len(given)
 
 
 @dataclass(frozen=True)
@@ -53,10 +55,11 @@ class EEGPrompts:
 
     def condition(self, rows: slice, num_volumes_per_prompt: int, device, dtype) -> torch.Tensor | None:
         """The mean volume of each row's recording, `[rows * num_volumes_per_prompt, 1, D, H, W]`, or `None`."""
-        if self.recordings[0].condition is None:
+        conditions = [recording.condition for recording in self.recordings if recording.condition is not None]
+        if not conditions:
             return None
         owners = np.repeat(np.arange(len(self.recordings)), self.counts)[rows]
-        means = torch.from_numpy(np.stack([recording.condition for recording in self.recordings]))
+        means = torch.from_numpy(np.stack(conditions))
         return means[torch.from_numpy(owners)].repeat_interleave(num_volumes_per_prompt, dim=0).to(device, dtype)
 
     def check_noise(self, generator, latents, num_volumes_per_prompt: int, unet) -> None:

@@ -7,12 +7,10 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from scipy.io import savemat
 
 from eeg2fmri.errors import EEG2fMRIError, FileError, InputError, RecordingError
 from eeg2fmri.recordings.brainvision import BrainVisionHeader, read_markers
 from eeg2fmri.recordings.eeg import EEGRecording, Marker, eeg_from_array, read_eeg
-from eeg2fmri.recordings.matlab import check_matlab
 
 NAMES = ("Fp1", "Cz", "Pz", "O2")
 RATE = 100.0
@@ -318,42 +316,6 @@ class TestOtherSources:
         (tmp_path / name).write_bytes(b"no recording at all" * 100)
         with pytest.raises(FileError):
             read_eeg(tmp_path / name)
-
-    @pytest.fixture
-    def eeglab(self, shared_data, tmp_path):
-        for suffix in (".set", ".fdt"):
-            source = shared_data / f"eeg/test_raw_chanloc{suffix}"
-            (tmp_path / source.name).write_bytes(source.read_bytes())
-        return tmp_path / "test_raw_chanloc.set"
-
-    @pytest.mark.parametrize("suffix", [".set", ".fdt"])
-    def test_a_cut_set_file(self, eeglab, suffix):
-        with open(eeglab.with_suffix(suffix), "r+b") as file:
-            file.truncate(50_000)
-        with pytest.raises(FileError):
-            read_eeg(eeglab)
-
-    @pytest.mark.parametrize(("position", "value"), [(29825, 88), (693736, 214)])
-    def test_flips_that_crash_scipy(self, eeglab, position, value):
-        content = bytearray(eeglab.read_bytes())
-        content[position] ^= value
-        eeglab.write_bytes(content)
-        with pytest.raises(FileError, match="MATLAB structure"):
-            read_eeg(eeglab)
-
-    @pytest.mark.parametrize("compressed", [False, True])
-    def test_matlab_files_of_every_kind_pass(self, tmp_path, compressed):
-        content = {
-            "data": np.ones((4, 100)), "small": 1, "text": "abc", "none": np.array([]), "nothing": "", "flag": True,
-            "cell": np.array(["a", 2, [1, 2, 3]], dtype=object), "complex": 1j * np.arange(4), "list": [{"a": 1}] * 3,
-        }  # fmt: skip
-        path = tmp_path / "run.set"
-        savemat(path, {"EEG": content}, do_compression=compressed)
-        check_matlab(path)
-        whole = path.read_bytes()
-        path.write_bytes(whole[:-1])
-        with pytest.raises(FileError, match="MATLAB structure"):
-            check_matlab(path)
 
     @pytest.mark.parametrize("source", [None, 3, np.zeros((2, 2))])
     def test_other_types(self, source):

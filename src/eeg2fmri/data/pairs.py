@@ -32,9 +32,8 @@ from ..processing.eeg import EEGProcessor
 from ..processing.volume import VolumeProcessor
 from ..randomness import seed_for
 from ..recordings.bold import read_bold
-from ..recordings.eeg import read_eeg
 from ..recordings.layouts import RunFiles
-from .alignment import covered, volume_onsets
+from .alignment import align_run
 
 FORMAT_VERSION = 1
 INDEX_NAME = "index.json"
@@ -113,17 +112,8 @@ def _progress(items, total: int, description: str):
 
 
 def _recording_and_onsets(run: RunFiles, eeg_processor: EEGProcessor, marker: str | None):
-    """The EEG, and the onsets of the volumes whose window it holds."""
-    recording, onsets, kept, _ = _read_run(run, eeg_processor, marker)
-    return recording, onsets[kept]
-
-
-def _read_run(run: RunFiles, eeg_processor: EEGProcessor, marker: str | None):
-    recording, bold = read_eeg(run.eeg), read_bold(run.bold)
-    onsets = volume_onsets(recording, bold.volumes.shape[-1], bold.repetition_time, marker)
-    config = eeg_processor.config
-    kept = np.flatnonzero(covered(onsets, config.window_start, config.window_stop, recording.duration))
-    return recording, onsets, kept, bold
+    aligned = align_run(run, eeg_processor, marker)
+    return aligned.recording, aligned.onsets
 
 
 def _store_run(
@@ -133,13 +123,13 @@ def _store_run(
     volume_processor: VolumeProcessor,
     marker: str | None,
 ) -> dict:
-    recording, onsets, kept, bold = _read_run(run, eeg_processor, marker)
-    starts, index = eeg_processor.columns(onsets[kept])
-    reference = volume_processor.reference(bold)
+    aligned = align_run(run, eeg_processor, marker)
+    starts, index = eeg_processor.columns(aligned.onsets)
+    reference = volume_processor.reference(aligned.bold)
     arrays = {
-        "spectra": eeg_processor.spectra(recording, starts).astype(np.float16),
+        "spectra": eeg_processor.spectra(aligned.recording, starts).astype(np.float16),
         "index": index.astype(np.int32),
-        "volumes": volume_processor.preprocess(bold, reference)[kept].astype(np.float16),
+        "volumes": volume_processor.preprocess(aligned.bold, reference)[aligned.volumes].astype(np.float16),
     }
     condition = volume_processor.condition(reference)
     if condition is not None:
@@ -153,9 +143,9 @@ def _store_run(
         "sha256": sha256(path),
         "eeg": run.eeg.name,
         "bold": run.bold.name,
-        "num_pairs": len(kept),
-        "volumes": kept.tolist(),
-        "onsets": np.round(onsets[kept], 6).tolist(),
+        "num_pairs": len(aligned.volumes),
+        "volumes": aligned.volumes.tolist(),
+        "onsets": np.round(aligned.onsets, 6).tolist(),
     }
 
 

@@ -31,11 +31,11 @@ def plot_run(image: nib.Nifti1Image, path: str | os.PathLike, *, title: str) -> 
     figure = Figure(figsize=(11, 8), layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
     figure.suptitle(title)
-    rows = figure.subfigures(3, 1, height_ratios=(1, 1, 1.6))
-    _draw_slices(rows[0], mean, slices, image.affine, "gray", "mean (BOLD units)", float(np.percentile(mean, 99.5)))
+    means, deviations, changes = np.ravel(figure.subfigures(3, 1, height_ratios=(1, 1, 1.6)))
+    _draw_slices(means, mean, slices, image.affine, "gray", "mean (BOLD units)", float(np.percentile(mean, 99.5)))
     spread = float(np.percentile(deviation[varies], 99.5)) if varies.any() else 1.0
-    _draw_slices(rows[1], deviation, slices, image.affine, "inferno", "sd over time (%)", spread)
-    _draw_changes(rows[2], percent[varies], image)
+    _draw_slices(deviations, deviation, slices, image.affine, "inferno", "sd over time (%)", spread)
+    _draw_changes(changes, percent[varies], image)
     figure.savefig(path, dpi=110)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NoReturn
 
 import torch
 import torch.nn.functional as F
@@ -125,7 +126,7 @@ def check_model_dtype(subject: str, tensor: torch.Tensor, weight: torch.Tensor) 
         _refuse_tensor(subject, f"dtype {tensor.dtype}", f"the model's dtype {weight.dtype}")
 
 
-def _refuse_tensor(subject: str, found: str, expected: str) -> None:
+def _refuse_tensor(subject: str, found: str, expected: str) -> NoReturn:
     raise InputError(
         subject, found=found, expected=expected, remedy="Give a tensor that matches the model's configuration."
     )

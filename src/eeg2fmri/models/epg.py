@@ -299,11 +299,12 @@ class EPGModel(CheckedModelMixin, AttentionMixin, ConfigMixin):
         """
         lengths = dict(zip(AXES, self.config.sample_size, strict=True))
         check_tensor("sample", sample, {"batch": None, "channel": self.config.in_channels, **lengths})
+        fusion_logits: list[torch.Tensor] = []
         if self.config.encoder == "linear":
-            tokens, fusion_weights = self._encode_linear(sample, return_fusion_weights), ()
+            tokens = self._encode_linear(sample, return_fusion_weights)
         else:
-            tokens, fusion_weights = self._encode(sample)
-        fusion_weights = tuple(torch.sigmoid(w) for w in fusion_weights) if return_fusion_weights else None
+            tokens, fusion_logits = self._encode(sample)
+        fusion_weights = tuple(torch.sigmoid(logits) for logits in fusion_logits) if return_fusion_weights else None
         if not return_dict:
             return (tokens,) if fusion_weights is None else (tokens, fusion_weights)
         return EPGOutput(encoder_hidden_states=tokens, fusion_weights=fusion_weights)

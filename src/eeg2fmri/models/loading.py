@@ -244,13 +244,14 @@ def _read_checkpoint(folder: Path, variant: str | None) -> tuple[Weights, list[d
     names = sorted({str(name) for name in weight_map.values()})
     if not all(Path(name).name == name and name.endswith(".safetensors") for name in names):
         _refuse(index, f"shards named {_brief(names)}", "plain names of safetensors files")
-    weights, metadata = {}, []
+    weights: Weights = {}
+    seals: list[dict[str, str]] = []
     for name in names:
-        weights[folder / name], shard_metadata = _read_weights(folder / name)
-        metadata.append(shard_metadata)
+        weights[folder / name], seal = _read_weights(folder / name)
+        seals.append(seal)
         if weights[folder / name].keys() != {key for key, shard in weight_map.items() if shard == name}:
             _refuse(folder / name, "other weights than its index lists", f"those that {index.name} lists")
-    return weights, metadata
+    return weights, seals
 
 
 def _read_weights(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:

@@ -62,7 +62,8 @@ class ProcessorMixin(ConfigMixin):
         if folder.is_dir():
             path = folder / ARRAYS_NAME
         else:
-            path = Path(hf_hub_download(pretrained_model_name_or_path, ARRAYS_NAME, subfolder=subfolder, **download))
+            repository = os.fspath(pretrained_model_name_or_path)
+            path = Path(hf_hub_download(repository, ARRAYS_NAME, subfolder=subfolder, **download))
         processor._set_arrays(path)
         return processor
 

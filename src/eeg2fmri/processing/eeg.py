@@ -302,11 +302,15 @@ class EEGProcessor(ProcessorMixin):
                 expected='"training", the only one with statistics',
                 remedy="Leave out fit, or configure the processor with normalization='training'.",
             )
-        count, total, squares, names = 0, 0.0, 0.0, []
+        shape = (self.num_channels, len(self.config.electrodes), self.config.num_frequencies)
+        count, total, squares = 0, np.zeros(shape), np.zeros(shape)
+        names: list[str] = []
         for recording, onsets in recordings_and_onsets:
             values = self.spectra(recording, self.columns(onsets)[0]).astype(np.float64)
-            count, names = count + len(values), [*names, recording.source]
-            total, squares = total + values.sum(axis=0), squares + (values**2).sum(axis=0)
+            names.append(recording.source)
+            count += len(values)
+            total += values.sum(axis=0)
+            squares += (values**2).sum(axis=0)
         if count < 2:
             raise InputError(
                 "recordings_and_onsets",

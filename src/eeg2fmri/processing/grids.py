@@ -22,7 +22,8 @@ def pad_centre(volumes: np.ndarray, shape: tuple[int, ...], value: float = 0.0) 
 def crop_centre(volumes: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """Undo `pad_centre`: cut the last three axes back to `shape`."""
     starts = [(old - size) // 2 for size, old in zip(shape, volumes.shape[-3:], strict=True)]
-    return volumes[(..., *(slice(start, start + size) for start, size in zip(starts, shape, strict=True)))]
+    z, y, x = (slice(start, start + size) for start, size in zip(starts, shape, strict=True))
+    return volumes[..., z, y, x]
 
 
 def resample(volumes: np.ndarray, affine: np.ndarray, to_affine: np.ndarray, to_shape: tuple[int, ...]):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import nibabel
 import numpy as np
@@ -270,7 +270,9 @@ class VolumeProcessor(ProcessorMixin):
             changes = remove_drift(changes, repetition_time, self.config.high_pass)
         return changes
 
-    def _scaled(self, volumes: np.ndarray, low: np.ndarray, high: np.ndarray, source: str) -> ModelVolumes:
+    def _scaled(
+        self, volumes: np.ndarray, low: np.ndarray | np.floating, high: np.ndarray | np.floating, source: str
+    ) -> ModelVolumes:
         """Min-max scaling of `[volume, z, y, x]`; the padding is as dark as the darkest voxel can be."""
         contrast = np.ravel(high > low)
         if not contrast.all():
@@ -283,16 +285,16 @@ class VolumeProcessor(ProcessorMixin):
         return self.pad((volumes - low) / (high - low) * 2 - 1, -1.0)[:, None]
 
     def _template(self) -> VolumeReference | None:
-        if self.template_mean is None:
+        mean, scale, mask, affine = self.template_mean, self.template_scale, self.template_mask, self.template_affine
+        if mean is None or scale is None or mask is None or affine is None:
             return None
-        mean, mask = self.pad(self.template_mean.T), self.pad(self.template_mask.T, False)
-        scale = self.pad(self.template_scale.T, self.template_scale.min())
-        low, high = float(self.template_mean.min()), float(self.template_mean.max())
-        return VolumeReference(mean, scale, mask, low, high, self.template_affine, "template")
+        low, high = float(mean.min()), float(mean.max())
+        padded = self.pad(mean.T), self.pad(scale.T, scale.min()), self.pad(mask.T, False)
+        return VolumeReference(*padded, low, high, affine, "template")
 
     def _checked(self, reference: VolumeReference) -> VolumeReference:
-        arrays = ("mean", "scale", "mask")
-        shapes = [np.shape(getattr(reference, name, None)) for name in arrays]
+        arrays: list[Any] = [getattr(reference, name, None) for name in ("mean", "scale", "mask")]
+        shapes = [np.shape(array) for array in arrays]
         if shapes != [self.sample_size] * len(arrays):
             raise InputError(
                 "reference",
@@ -329,16 +331,17 @@ def _is_shape(shape: object) -> bool:
 def _real_volumes(volumes: object, shape: tuple[int, ...], axes: str) -> np.ndarray:
     """Float32 volumes of this shape, after the axis of volumes; anything else is refused."""
     values = real_array(volumes)
-    valid = values is not None and values.ndim == len(shape) + 1 and values.shape[1:] == shape
-    if not valid or not (np.abs(values) < LARGEST_VALUE).all():
-        found = "no array of real numbers" if values is None else f"shape {values.shape}"
-        raise InputError(
-            "volumes",
-            found=f"{found}, with NaN, Inf or huge values" if valid else found,
-            expected=f"{axes} = [N, {', '.join(map(str, shape))}], all finite",
-            remedy="Give the output of the step before as it is.",
-        )
-    return values.astype(np.float32, copy=False)
+    found = "no array of real numbers" if values is None else f"shape {values.shape}"
+    if values is not None and values.ndim == len(shape) + 1 and values.shape[1:] == shape:
+        if (np.abs(values) < LARGEST_VALUE).all():
+            return values.astype(np.float32, copy=False)
+        found += ", with NaN, Inf or huge values"
+    raise InputError(
+        "volumes",
+        found=found,
+        expected=f"{axes} = [N, {', '.join(map(str, shape))}], all finite",
+        remedy="Give the output of the step before as it is.",
+    )
 
 
 def _require_grid(volumes: np.ndarray, shape: tuple[int, ...]) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import nibabel
 import numpy as np
+from nibabel.spatialimages import HeaderDataError
 
 from ..errors import InputError, RecordingError
 from ..files import publish_file
@@ -179,7 +180,7 @@ def _affine(path: Path, header: nibabel.Nifti1Header) -> np.ndarray:
     try:
         with np.errstate(all="ignore"):
             return header.get_best_affine()
-    except (ValueError, ArithmeticError, nibabel.spatialimages.HeaderDataError) as error:
+    except (ValueError, ArithmeticError, HeaderDataError) as error:
         raise RecordingError(
             path,
             found=f"an orientation that can't be read ({error})",

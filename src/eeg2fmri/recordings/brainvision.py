@@ -75,9 +75,11 @@ def read_header(path: str | os.PathLike) -> BrainVisionHeader:
     sample_type = SAMPLE_TYPES[_choice(path, "BinaryFormat", stored, tuple(SAMPLE_TYPES))]
     big_endian = stored.get("usebigendianorder", "NO").upper() == "YES"
     names, scales = _channels(path, common, sections.get("channel infos", {}))
+    data_path = _companion(path, "DataFile", common, (".eeg", ".dat"))
+    assert data_path is not None  # only a marker file may be absent
     header = BrainVisionHeader(
         path=path,
-        data_path=_companion(path, "DataFile", common, (".eeg", ".dat")),
+        data_path=data_path,
         marker_path=_companion(path, "MarkerFile", common, (".vmrk",)),
         names=names,
         scales=scales,

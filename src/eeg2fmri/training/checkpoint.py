@@ -103,8 +103,9 @@ def load_checkpoint(
 
 def list_checkpoints(output_dir: Path) -> list[Path]:
     """All checkpoints, oldest first."""
-    found = [path for path in output_dir.glob("checkpoint-*") if _NAME.fullmatch(path.name)]
-    return sorted(found, key=lambda path: int(_NAME.fullmatch(path.name)[1]))
+    matches = {path: _NAME.fullmatch(path.name) for path in output_dir.glob("checkpoint-*")}
+    steps = {path: int(match[1]) for path, match in matches.items() if match}
+    return sorted(steps, key=lambda path: steps[path])
 
 
 def find_checkpoint(output_dir: Path, name: str) -> Path | None:

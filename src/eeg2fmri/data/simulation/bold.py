@@ -97,8 +97,8 @@ def scan(
         patterns += more_patterns
         courses += more_courses
     change = _voxel_noise(preset, brain, onsets.size, noise)
-    patterns = np.stack([pattern[brain] for pattern in patterns], axis=1).astype(np.float32)
-    change += patterns @ np.array(courses, dtype=np.float32)
+    mixing = np.stack([pattern[brain] for pattern in patterns], axis=1).astype(np.float32)
+    change += mixing @ np.array(courses, dtype=np.float32)
 
     signals = np.zeros((*preset.shape, onsets.size), dtype=np.float32)
     signals[...] = anatomy.image[..., None]

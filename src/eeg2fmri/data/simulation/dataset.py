@@ -93,7 +93,8 @@ def subject_label(subject: int) -> str:
 def _completed(jobs: list[tuple], num_jobs: int) -> Iterable[None]:
     if num_jobs == 1:
         for job in jobs:
-            yield _simulate_subject(*job)
+            _simulate_subject(*job)
+            yield
         return
     # Fresh processes: a fork of a process with threads can hang.
     context = multiprocessing.get_context("spawn")

@@ -1,0 +1,67 @@
+"""Score a pipeline on simulated subjects that it has never seen, with the controls that the scores need.
+
+eeg2fmri simulate --output sim-test --subjects 10 --seed 2
+python scripts/evaluate.py --model eeg2fmri-sim-small --train_data_dir pairs --test_data_dir sim-test
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from eeg2fmri.errors import EEG2fMRIError
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", required=True, help="Embedded pipeline's name, a folder, or a Hub id.")
+    parser.add_argument("--train_data_dir", required=True, help="Paired dataset that it was trained on.")
+    parser.add_argument("--test_data_dir", required=True, help="Simulated BIDS dataset with derivatives/truth.")
+    parser.add_argument("--output", default="results.json", help="Where the results go.")
+    parser.add_argument("--num_inference_steps", type=int, default=20, help="Steps of the samples.")
+    parser.add_argument("--batch_size", type=int, default=16, help="Windows denoised at once.")
+    parser.add_argument("--seed", type=int, default=0, help="Seed of noise and bootstrap.")
+    args = parser.parse_args()
+    try:
+        print_table(evaluate(args))
+    except EEG2fMRIError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def evaluate(args: argparse.Namespace) -> dict:
+    from eeg2fmri import EEG2fMRIPipeline, PairedDataset
+    from eeg2fmri.evaluation.coupling import evaluate_coupling
+    from eeg2fmri.files import publish_file
+    from eeg2fmri.hub import resolve_model
+
+    pipe = EEG2fMRIPipeline.from_pretrained(resolve_model(args.model))
+    pipe.set_progress_bar_config(disable=True)
+    results = evaluate_coupling(
+        pipe,
+        PairedDataset(args.train_data_dir, "train"),
+        Path(args.test_data_dir),
+        num_inference_steps=args.num_inference_steps,
+        batch_size=args.batch_size,
+        seed=args.seed,
+    )
+    with publish_file(args.output) as path:
+        path.write_text(json.dumps(results, indent=1) + "\n")
+    return results
+
+
+def print_table(results: dict) -> None:
+    print(f"\n{results['num_test_subjects']} test subjects, {results['num_training_subjects']} training subjects\n")
+    print("| row | r | r net of global signal | 95th percentile of r, EEG shifted | p | r, other subject |")
+    print("|---|---|---|---|---|---|")
+    for name, row in results["rows"].items():
+        cells = [
+            f"{row[key]['mean']:.3f} [{row[key]['low']:.3f}, {row[key]['high']:.3f}]"
+            for key in ("r", "r_net_of_global")
+        ]
+        cells += [f"{row['r_shifted_eeg_95th_percentile']:.3f}", f"{row['p_shifted_eeg']:.3f}"]
+        print(f"| {name} | {' | '.join(cells)} | {row['r_other_subject']['mean']:.3f} |")
+
+
+if __name__ == "__main__":
+    main()
