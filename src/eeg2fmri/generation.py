@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import os
 import platform
@@ -10,13 +9,16 @@ import re
 from pathlib import Path
 
 import diffusers
+import mne
+import nibabel as nib
 import torch
 
+from . import __version__
 from .data.simulation import simulate_run, write_run
 from .errors import FileError, InputError
 from .evaluation.plots import plot_run
 from .files import publish_contents, sha256
-from .hub import resolve_model
+from .hub import resolve_model, revision_of
 from .pipeline import EEG2fMRIPipeline
 from .recordings.pointers import check_file
 
@@ -88,34 +90,44 @@ def generate_files(
     ).volumes[0]
     name = re.sub(r"_eeg$", "", recording.stem) + "_desc-eeg2fmri_bold"
     sidecar = {
-        "Description": "fMRI volumes generated from EEG; not measured",
-        "RepetitionTime": float(image.header["pixdim"][4]),
-        "FirstVolumeTime": float(image.header["toffset"]),
-        "FirstVolumeTimeDescription": "Seconds from the first EEG sample to the onset of the first volume",
-        "NumberOfVolumes": image.shape[3],
+        **_timing(image),
         "Sources": [str(recording)],
         "Reference": None if reference is None else str(reference),
         "Model": model,
-        "ModelRevision": revision if revision and folder.name != revision else folder.name,
+        "ModelRevision": revision_of(folder),
         "ModelWeightsSHA256": {
             str(path.relative_to(folder)): sha256(path) for path in sorted(folder.rglob("*.safetensors"))
         },
         "Seed": seed,
         "Sampler": type(pipe.scheduler).__name__,
         "NumberOfInferenceSteps": num_inference_steps,
-        "GeneratedBy": [{"Name": "eeg2fmri", "Version": importlib.metadata.version("eeg2fmri")}],
-        "SoftwareVersions": {
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "diffusers": diffusers.__version__,
-            "mne": importlib.metadata.version("mne"),
-        },
+        **_software(),
     }
     with publish_contents(output, last=f"{name}.nii.gz") as staging:
         image.to_filename(staging / f"{name}.nii.gz")
         (staging / f"{name}.json").write_text(json.dumps(sidecar, indent=2) + "\n")
         plot_run(image, staging / f"{name}.png", title=f"Generated from {recording.name} by {model}")
     return [output / f"{name}{suffix}" for suffix in (".nii.gz", ".json", ".png")]
+
+
+def _timing(image: nib.Nifti1Image) -> dict:
+    return {
+        "Description": "fMRI volumes generated from EEG; not measured",
+        "RepetitionTime": float(image.header["pixdim"][4]),
+        "FirstVolumeTime": float(image.header["toffset"]),
+        "FirstVolumeTimeDescription": "Seconds from the first EEG sample to the onset of the first volume",
+        "NumberOfVolumes": image.shape[3],
+    }
+
+
+def _software() -> dict:
+    return {
+        "GeneratedBy": [{"Name": "eeg2fmri", "Version": __version__}],
+        "SoftwareVersions": {
+            "python": platform.python_version(),
+            **{module.__name__: module.__version__ for module in (torch, diffusers, mne, nib)},
+        },
+    }
 
 
 def write_demo_recording(output: str | os.PathLike, seed: int) -> Path:

@@ -50,6 +50,11 @@ def resolve_model(model: str, revision: str | None = None) -> Path:
     return _download(model, revision)
 
 
+def revision_of(folder: Path) -> str | None:
+    """The commit that a folder of the Hub's cache holds; `None` for any other folder."""
+    return folder.name if folder.parent.name == "snapshots" else None
+
+
 def _embedded(name: str) -> Path:
     """In an installed package the pipelines lie inside it, in a checkout beside `src`."""
     package = Path(__file__).parent

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -120,9 +121,7 @@ def test_a_resumed_run_ends_with_the_same_bits(data, whole_run):
     output = data / "resumed"
     options = ("--max_train_steps", 6, "--checkpoints_total_limit", 2)
     train(data, output, *options, "--checkpointing_steps", 4)
-    for folder in output.iterdir():
-        if folder.name not in ("checkpoint-4",):
-            (os.unlink if folder.is_file() else __import__("shutil").rmtree)(folder)
+    shutil.rmtree(output / "unet")  # what was published at the end, and is published again
     train(data, output, *options, "--checkpointing_steps", 2, "--resume_from_checkpoint", "latest")
     for folder in (".", "checkpoint-6"):
         first, second = weights(whole_run / folder), weights(output / folder)

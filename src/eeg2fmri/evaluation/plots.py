@@ -24,14 +24,16 @@ def plot_run(image: nib.Nifti1Image, path: str | os.PathLike, *, title: str) -> 
     mean = volumes.mean(-1)
     varies = volumes.std(-1) > 0
     percent = np.zeros_like(volumes)
-    percent[varies] = 100 * (volumes[varies] / np.maximum(mean[varies], np.finfo(np.float32).tiny)[:, None] - 1)
+    # Dark voxels have no meaningful percentage: they are measured against a hundredth of the brightest.
+    base = np.maximum(mean, 0.01 * np.abs(mean).max())[varies, None]
+    percent[varies] = 100 * (volumes[varies] - mean[varies, None]) / base
     deviation = percent.std(-1)
     slices = _slices(varies)
 
     figure = Figure(figsize=(11, 8), layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
     figure.suptitle(title)
-    means, deviations, changes = np.ravel(figure.subfigures(3, 1, height_ratios=(1, 1, 1.6)))
+    means, deviations, changes = figure.subfigures(3, 1, squeeze=False, height_ratios=(1, 1, 1.6))[:, 0]
     _draw_slices(means, mean, slices, image.affine, "gray", "mean (BOLD units)", float(np.percentile(mean, 99.5)))
     spread = float(np.percentile(deviation[varies], 99.5)) if varies.any() else 1.0
     _draw_slices(deviations, deviation, slices, image.affine, "inferno", "sd over time (%)", spread)

@@ -166,21 +166,21 @@ class Trainer:
                 accelerator.backward(loss)
                 losses.append(loss.detach())
                 if accelerator.sync_gradients:
-                    accelerator.clip_grad_norm_(self.network.parameters(), config.max_grad_norm)
+                    norm = accelerator.clip_grad_norm_(self.network.parameters(), config.max_grad_norm)
                     mean_loss = accelerator.reduce(torch.stack(losses).mean(), reduction="mean").item()
-                    self._check_finite(mean_loss)
+                    self._check_finite(mean_loss, float(norm))
                 self.optimizer.step()
                 self.optimizer.zero_grad()
         self.learning_rate.step()
         self.ema.step(self._bare_network.parameters())
         return mean_loss
 
-    def _check_finite(self, loss: float) -> None:
-        if not math.isfinite(loss):
+    def _check_finite(self, loss: float, gradient_norm: float) -> None:
+        if not (math.isfinite(loss) and math.isfinite(gradient_norm)):
             raise EEG2fMRIError(
                 f"step {self.step + 1}",
-                found=f"a loss of {loss}",
-                expected="a finite loss",
+                found=f"a loss of {loss} and gradients of norm {gradient_norm}",
+                expected="finite ones",
                 remedy="Lower --learning_rate, or use --mixed_precision no or bf16; the last checkpoint is intact.",
             )
 

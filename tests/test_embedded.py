@@ -1,0 +1,83 @@
+"""The pipeline that everyone tries first, on the recordings that users have."""
+
+import json
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from nilearn import plotting
+
+from eeg2fmri import EEG2fMRIPipeline
+from eeg2fmri.errors import RecordingError
+from eeg2fmri.generation import generate_files, write_demo_recording
+from eeg2fmri.hub import resolve_model
+
+NAME = "eeg2fmri-sim-small"
+MAXIMUM_BYTES = 12e6
+
+
+@pytest.fixture(scope="module")
+def pipe():
+    pipe = EEG2fMRIPipeline.from_pretrained(resolve_model(NAME))
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def test_it_is_small_and_safe():
+    files = [path for path in resolve_model(NAME).rglob("*") if path.is_file()]
+    assert {path.suffix for path in files} == {".json", ".safetensors", ".py"}
+    assert sum(path.stat().st_size for path in files if path.suffix == ".safetensors") < MAXIMUM_BYTES
+
+
+def test_its_files_are_in_the_layout_of_the_hub():
+    folder = resolve_model(NAME)
+    index = json.loads((folder / "model_index.json").read_text())
+    components = {name for name, value in index.items() if isinstance(value, list)}
+    assert components == {"eeg_encoder", "unet", "scheduler", "eeg_processor", "volume_processor"}
+    assert components | {"model_index.json", "pipeline.py"} == {path.name for path in folder.iterdir()}
+
+
+def test_its_card_says_what_the_measurements_say():
+    cards = Path(__file__).resolve().parents[1] / "model_cards"
+    card = (cards / f"{NAME}.md").read_text()
+    results = json.loads((cards / f"{NAME}.results.json").read_text())
+    for name, row in results["rows"].items():
+        (line,) = [line for line in card.splitlines() if line.startswith(f"| {name} |")]
+        for score in (row["r"], row["r_net_of_global"]):
+            assert f"{score['mean']:.3f} [{score['low']:.3f}, {score['high']:.3f}]" in line
+
+
+def test_the_real_recording_gives_one_volume_for_every_repetition_time(shared_data, tmp_path):
+    recording = shared_data / "eeg" / "eegmmidb_64ch_128Hz_124s.edf"
+    nifti, sidecar, picture = generate_files(recording, tmp_path, model=NAME, num_inference_steps=2)
+    image = nib.load(nifti)
+    content = json.loads(sidecar.read_text())
+    # 124 s of EEG, the first volume after 20 s of it, one every 2 s.
+    assert image.shape[3] == (124 - 20) // 2 + 1
+    assert content["RepetitionTime"] == image.header["pixdim"][4] == 2.0
+    assert content["FirstVolumeTime"] == 20.0
+    assert np.isfinite(image.get_fdata()).all()
+    plotting.plot_epi(nib.Nifti1Image(image.get_fdata().mean(-1), image.affine), output_file=tmp_path / "mean.png")
+    assert (tmp_path / "mean.png").stat().st_size > 10_000
+    assert picture.stat().st_size > 10_000
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("bv_dig_test.vhdr", r"too short: 1\.\d+ s of EEG; expected at least 20\.000 s"),
+        ("testbva.vhdr", r"too short: 10\.\d+ s of EEG; expected at least 20\.000 s"),
+        ("test_raw_chanloc.set", r"too short: 3\.\d+ s of EEG; expected at least 20\.000 s"),
+    ],
+)
+def test_real_recordings_that_are_too_short_say_so(shared_data, pipe, name, words):
+    with pytest.raises(RecordingError, match=words):
+        pipe(shared_data / "eeg" / name)
+
+
+def test_the_demo_runs_on_a_subject_that_training_never_saw(tmp_path):
+    recording = write_demo_recording(tmp_path, seed=42)
+    nifti, *_ = generate_files(recording, tmp_path, model=NAME, num_inference_steps=1)
+    assert nib.load(nifti).shape == (32, 32, 16, 62)
+    assert (tmp_path / "simulated" / "sub-demo" / "func" / "sub-demo_task-rest_bold.nii.gz").is_file()
