@@ -64,6 +64,7 @@ class CheckedModelMixin(ModelMixin):
         Raises:
             InputError: when pickles are asked for.
             FileError: when the folder can't be written.
+            CheckpointError: when what was written can't be read again.
         """
         if not safe_serialization:
             _refuse_option("safe_serialization", False)
@@ -76,7 +77,7 @@ class CheckedModelMixin(ModelMixin):
             (folder / _add_variant(SAFE_WEIGHTS_INDEX_NAME, variant)).unlink(missing_ok=True)
             super().save_pretrained(folder, variant=variant, max_shard_size=max_shard_size)
             self._seal(folder, variant)
-        except FileError:
+        except (CheckpointError, FileError):
             raise
         except (OSError, SafetensorError) as error:
             raise FileError(

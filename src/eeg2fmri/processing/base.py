@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar, NoReturn
 
 import numpy as np
 from diffusers.configuration_utils import ConfigMixin
@@ -52,31 +52,32 @@ class ProcessorMixin(ConfigMixin):
             kwargs: download options of the Hub (`cache_dir`, `revision`, `token`, `local_files_only`, ...).
 
         Raises:
-            CheckpointError: when the arrays are missing, damaged, or not those of this processor.
+            CheckpointError: when there is no such folder or repository, or when the configuration or the arrays are
+                missing, damaged, impossible, or not those of this processor.
         """
         names = ("cache_dir", "force_download", "token", "local_files_only", "revision")
         download = {name: kwargs[name] for name in names if kwargs.get(name) is not None}
-        config = cls.load_config(pretrained_model_name_or_path, subfolder=subfolder, **download)
-        processor = cls.from_config(config)
-        folder = Path(pretrained_model_name_or_path, subfolder or "")
-        if folder.is_dir():
-            path = folder / ARRAYS_NAME
-        else:
-            repository = os.fspath(pretrained_model_name_or_path)
-            path = Path(hf_hub_download(repository, ARRAYS_NAME, subfolder=subfolder, **download))
-        processor._set_arrays(path)
+        name = os.fspath(pretrained_model_name_or_path)
+        processor = cls._from_config_file(_find_file(name, subfolder, cls.config_name, download))
+        processor._set_arrays(_find_file(name, subfolder, ARRAYS_NAME, download))
         return processor
 
-    def _set_arrays(self, path: Path) -> None:
+    @classmethod
+    def _from_config_file(cls, path: Path):
+        config = _read_json(path, f"the configuration of {cls.__name__}")
+        if config.get("_class_name", cls.__name__) != cls.__name__:
+            refuse(path, f"the configuration of {config['_class_name']!r}", f"that of {cls.__name__}")
         try:
-            arrays = {name: _decode(entry) for name, entry in json.loads(path.read_text()).items()}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise CheckpointError(
-                path,
-                found=f"no readable file ({error})",
-                expected=f"the arrays of {type(self).__name__}",
-                remedy="Download the checkpoint again.",
-            ) from error
+            return cls.from_config(config)
+        except (TypeError, ValueError) as error:
+            refuse(path, f"an impossible configuration ({error})", f"one of {cls.__name__}", error)
+
+    def _set_arrays(self, path: Path) -> None:
+        expected = f"the arrays of {type(self).__name__}"
+        try:
+            arrays = {name: _decode(entry) for name, entry in _read_json(path, expected).items()}
+        except (ValueError, KeyError, TypeError) as error:
+            refuse(path, f"no readable arrays ({error})", expected, error)
         unknown = sorted(set(arrays) - set(self.array_names))
         damaged = sorted(name for name, array in arrays.items() if not np.isfinite(array).all())
         if unknown or damaged:
@@ -88,6 +89,35 @@ class ProcessorMixin(ConfigMixin):
             )
         for name, array in arrays.items():
             setattr(self, name, array)
+
+
+def _find_file(name: str, subfolder: str | None, filename: str, download: dict[str, Any]) -> Path:
+    """A file of a folder, or of a repository of the Hub, downloaded if need be."""
+    if os.path.isdir(name):
+        return Path(name, subfolder or "", filename)
+    try:
+        return Path(hf_hub_download(name, filename, subfolder=subfolder, **download))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(
+            name,
+            found=f"no such folder, and no {filename} to download ({error})",
+            expected="a folder or a repository of the Hub",
+            remedy="Check the name, the connection and the access rights.",
+        ) from error
+
+
+def _read_json(path: Path, expected: str) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        refuse(path, f"no readable file ({error})", expected, error)
+    if not isinstance(content, dict):
+        refuse(path, f"no readable file (a JSON {type(content).__name__})", expected)
+    return content
+
+
+def refuse(path: Path, found: str, expected: str, cause: Exception | None = None) -> NoReturn:
+    raise CheckpointError(path, found=found, expected=expected, remedy="Download the checkpoint again.") from cause
 
 
 def _encode(array: np.ndarray) -> dict:

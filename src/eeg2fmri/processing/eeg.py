@@ -14,10 +14,11 @@ from diffusers.configuration_utils import register_to_config
 from ..errors import CheckpointError, InputError, RecordingError
 from ..recordings.channels import interpolation_weights
 from ..recordings.eeg import EEGRecording, eeg_from_array, read_eeg
+from ..recordings.repetition_time import check_repetition_time
 from ..shapes import EEGSpectra
 from ..shapes import EEGWindows as EEGWindowArray
 from .base import ProcessorMixin
-from .eeg_checks import ELECTRODES, as_numpy, as_onsets, check_config, check_repetition_time
+from .eeg_checks import ELECTRODES, as_numpy, as_onsets, check_config
 from .spectra import amplitudes, as_channels, resample
 
 VOLTS_TO_MICROVOLTS = 1e6
@@ -193,7 +194,8 @@ class EEGProcessor(ProcessorMixin):
         """Onsets `[volume]` in seconds, every `repetition_time`, of all volumes whose windows the recording holds.
 
         Raises:
-            RecordingError: when it holds none.
+            InputError: when the repetition time is implausible.
+            RecordingError: when the recording holds none.
         """
         check_repetition_time(repetition_time)
         length = self.config.window_stop - self.config.window_start

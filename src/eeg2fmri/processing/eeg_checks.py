@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..recordings.channels import canonical_name
+from ..recordings.repetition_time import is_number
 
 # A 64-channel MR cap as in both of the paper's datasets: 63 electrodes in the amplifier's order, and the reference FCz
 # in the place of ECG.
@@ -49,7 +49,7 @@ def check_config(config: Mapping[str, Any]) -> None:
             raise _impossible(name, repr(config[name]), " or ".join(map(repr, choices)))
     for name, (low, high) in NUMBERS.items():
         value = config[name]
-        if not (name == "clip" and value is None) and not (_is_number(value) and low <= value <= high):
+        if not (name == "clip" and value is None) and not (_is_plain_number(value) and low <= value <= high):
             raise _impossible(name, repr(value), f"a number from {low:g} to {high:g}")
     for name, high in COUNTS.items():
         value = config[name]
@@ -88,8 +88,8 @@ def _check_together(config: Mapping[str, Any]) -> None:
         raise _impossible("baseline", f"'recording' with mode {config['mode']!r}", "'recording' with 'log_power' only")
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+def _is_plain_number(value: Any) -> bool:
+    return isinstance(value, int | float) and is_number(value)  # NumPy's own can't be saved as JSON
 
 
 def _impossible(name: str, found: str, expected: str) -> InputError:
@@ -118,7 +118,7 @@ def as_onsets(onsets: Any) -> np.ndarray:
         if array.ndim == 1 and len(array) and np.isfinite(array).all() and np.abs(array).max() < 1e7:
             return array
         found = f"shape {list(array.shape)} with {int((~np.isfinite(array)).sum())} NaN or Inf"
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         found = f"{type(onsets).__name__} ({error})"
     raise InputError(
         "onsets",
@@ -126,15 +126,3 @@ def as_onsets(onsets: Any) -> np.ndarray:
         expected="at least one finite time in seconds, of shape [volume]",
         remedy="Give the volumes' onsets in seconds from the recording's first sample.",
     )
-
-
-def check_repetition_time(repetition_time: Any) -> None:
-    """Refuse what can't be a repetition time in seconds."""
-    number = isinstance(repetition_time, int | float | np.number) and not isinstance(repetition_time, bool)
-    if not number or not 0.01 <= repetition_time <= 1000:
-        raise InputError(
-            "repetition_time",
-            found=repr(repetition_time),
-            expected="seconds between volumes, from 0.01 to 1000",
-            remedy="Give the scan's repetition time in seconds (not milliseconds).",
-        )

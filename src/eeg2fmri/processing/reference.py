@@ -21,8 +21,9 @@ class VolumeReference:
 
     Args:
         mean (`np.ndarray` of shape `[D, H, W]`): mean volume, BOLD units; 0 in the padding.
-        scale (`np.ndarray` of shape `[D, H, W]`): standard deviation over time, BOLD units; never 0.
-        mask (`np.ndarray` of shape `[D, H, W]`): bool, the brain.
+        scale (`np.ndarray` of shape `[D, H, W]`): standard deviation over time, BOLD units; never 0. The min-max
+            modes don't need it: a run's own reference has 1 there.
+        mask (`np.ndarray` of shape `[D, H, W]`): bool, the brain; in a min-max mode's own reference the whole grid.
         low, high (`float`): what -1 and 1 mean in the min-max modes, BOLD units.
         affine (`np.ndarray` of shape `[4, 4]`): voxel indices (x, y, z) of the grid without padding to mm.
         source (`str`): the file, or `"template"`.

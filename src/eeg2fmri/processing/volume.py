@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,11 +12,11 @@ import nibabel
 import numpy as np
 from diffusers.configuration_utils import register_to_config
 
-from ..errors import CheckpointError, InputError, RecordingError
+from ..errors import InputError, RecordingError
 from ..recordings.bold import BOLDRun, bold_image, read_bold, real_array
 from ..recordings.repetition_time import PLAUSIBLE_TR, is_number, is_plausible
 from ..shapes import BOLDVolumes, ModelVolumes
-from .base import ProcessorMixin
+from .base import ProcessorMixin, refuse
 from .filters import brain_mask, remove_drift, smooth_inside
 from .grids import crop_centre, pad_centre, resample, resize_through_dct, resized_affine
 from .reference import VolumeReference, average, check_overlap, floored, same_affine
@@ -111,7 +112,7 @@ class VolumeProcessor(ProcessorMixin):
 
         Raises:
             InputError: None, but there is no template.
-            RecordingError: too few volumes without a template in mode `change`; no brain found; wrong grid or space.
+            RecordingError: in mode `change` no brain, or too few volumes without a template; wrong grid or space.
         """
         template = self._template()
         if bold is None:
@@ -125,7 +126,7 @@ class VolumeProcessor(ProcessorMixin):
             return template
         if not isinstance(bold, BOLDRun):
             bold = read_bold(bold, allow_single=True)
-        return self._measure(bold, *self._to_grid(bold, template), template)
+        return self._own_reference(bold, *self._to_grid(bold, template), template)
 
     def preprocess(self, bold: BOLDRun, reference: VolumeReference | None = None) -> ModelVolumes:
         """Turn a run into model volumes.
@@ -146,7 +147,7 @@ class VolumeProcessor(ProcessorMixin):
             low, high = (limit(volumes, axis=(1, 2, 3), keepdims=True) for limit in (np.min, np.max))
             return self._scaled(volumes, low, high, bold.source)
         if reference is None:
-            reference = self._measure(bold, volumes, affine, template)
+            reference = self._own_reference(bold, volumes, affine, template)
         reference = self._checked(reference)
         if self.config.mode == "change":
             changes = self._changes(volumes, affine, bold.repetition_time, reference.mean, reference.mask)
@@ -207,32 +208,43 @@ class VolumeProcessor(ProcessorMixin):
         return crop_centre(volumes, self.grid_shape[::-1])
 
     def _measure_for_template(self, run: BOLDRun) -> VolumeReference:
-        own = self._measure(run, *self._to_grid(run, None), None)
-        if run.num_volumes < FEWEST_VOLUMES:
+        volumes, affine = self._to_grid(run, None)
+        if len(volumes) < FEWEST_VOLUMES:
             raise _too_short(run)
-        return own
+        return self._with_deviation(self._measure(run, volumes, affine), run, volumes, None)
 
-    def _measure(
+    def _own_reference(
         self, bold: BOLDRun, volumes: np.ndarray, affine: np.ndarray, template: VolumeReference | None
     ) -> VolumeReference:
         """The reference that a run gives, from its volumes on the configured grid."""
+        own = self._measure(bold, volumes, affine)
+        return self._with_deviation(own, bold, volumes, template) if self.config.mode == "change" else own
+
+    def _measure(self, bold: BOLDRun, volumes: np.ndarray, affine: np.ndarray) -> VolumeReference:
+        """What the min-max modes need of a run: its mean, minimum and maximum. Every voxel counts, with scale 1."""
         mean = self.pad(volumes.mean(axis=0, dtype=np.float64).astype(np.float32))
+        mask = self.pad(np.ones(volumes.shape[1:], bool), False)
+        low, high = volumes.min(axis=(1, 2, 3)), volumes.max(axis=(1, 2, 3))
+        if self.config.mode == "minmax_volume":
+            low, high = low.mean(), high.mean()
+        limits = float(np.min(low)), float(np.max(high))
+        return VolumeReference(mean, np.ones_like(mean), mask, *limits, affine, bold.source)
+
+    def _with_deviation(
+        self, own: VolumeReference, bold: BOLDRun, volumes: np.ndarray, template: VolumeReference | None
+    ) -> VolumeReference:
+        """A run's own reference with its brain and its standard deviation in there."""
+        mean = own.mean
         mask = own_mask = brain_mask(mean, bold.source)
         if self.config.space == "mni" and template is not None:
             mask = template.mask & (mean > 0)  # 0 is outside the run's field of view
         if len(volumes) >= FEWEST_VOLUMES:
-            scale = self._changes(volumes, affine, bold.repetition_time, mean, mask).std(axis=0)
+            scale = self._changes(volumes, own.affine, bold.repetition_time, mean, mask).std(axis=0)
         elif template is not None:
             scale = mean * template.relative_scale()
-        elif self.config.mode == "change":
-            raise _too_short(bold)
         else:
-            scale = np.zeros_like(mean)
-        low, high = volumes.min(axis=(1, 2, 3)), volumes.max(axis=(1, 2, 3))
-        if self.config.mode == "minmax_volume":
-            low, high = low.mean(), high.mean()
-        scale = floored(scale, mean, own_mask)
-        return VolumeReference(mean, scale, mask, float(np.min(low)), float(np.max(high)), affine, bold.source)
+            raise _too_short(bold)
+        return replace(own, scale=floored(scale, mean, own_mask), mask=mask)
 
     def _to_grid(self, bold: BOLDRun, template: VolumeReference | None) -> tuple[np.ndarray, np.ndarray]:
         """The run as `[volume, z, y, x]` on the configured grid, and that grid's affine."""
@@ -309,12 +321,16 @@ class VolumeProcessor(ProcessorMixin):
         shapes = [np.shape(getattr(self, name)) for name in self.array_names]
         fitted = [self.grid_shape] * 3 + [(4, 4)]
         if shapes not in ([()] * 4, fitted):
-            raise CheckpointError(
-                path,
-                found=f"template arrays of shapes {shapes}",
-                expected=f"{fitted}, or none",
-                remedy="Download the checkpoint again.",
+            refuse(path, f"template arrays of shapes {shapes}", f"{fitted}, or none")
+        scale, mask = self.template_scale, self.template_mask
+        if scale is None or mask is None:
+            return
+        if mask.dtype != bool or not mask.any():
+            refuse(
+                path, f"a template_mask of {mask.dtype} with {np.count_nonzero(mask)} voxels", "a boolean brain mask"
             )
+        if not (scale[mask] > 0).all():
+            refuse(path, f"a template_scale of {scale[mask].min():g} in the brain", "standard deviations above 0")
 
 
 def _require(name: str, value: object, valid: bool, expected: str) -> None:

@@ -17,7 +17,7 @@ from ..errors import InputError, RecordingError
 from ..files import publish_file
 from ..shapes import BOLDVolumes
 from .nifti_guard import read_nifti
-from .repetition_time import PLAUSIBLE_TR, is_number, is_plausible, repetition_time_of
+from .repetition_time import PLAUSIBLE_TR, check_repetition_time, is_number, is_plausible, repetition_time_of
 
 logger = logging.getLogger(__name__)
 
@@ -81,8 +81,8 @@ def read_bold(path: str | os.PathLike, *, repetition_time: float | None = None, 
         RecordingError: its content can't be used; see also `BOLDRun`.
         InputError: `repetition_time` is implausible, or `path` isn't a path.
     """
-    if repetition_time is not None and not is_plausible(repetition_time):
-        raise _wrong_repetition_time(repetition_time)
+    if repetition_time is not None:
+        check_repetition_time(repetition_time)
     if not isinstance(path, (str, os.PathLike)):
         raise InputError("path", found=type(path).__name__, expected="the path of a file", remedy="Give a NIfTI file.")
     path = Path(path)
@@ -124,8 +124,7 @@ def bold_image(
         raise InputError(
             "space", found=repr(space), expected=f"one of {list(FORM_CODES)}", remedy="Choose one of them."
         )
-    if not is_plausible(repetition_time):
-        raise _wrong_repetition_time(repetition_time)
+    check_repetition_time(repetition_time)
     if not is_number(first_volume_time) or abs(first_volume_time) > 1e7:
         raise InputError(
             "first_volume_time",
@@ -253,12 +252,3 @@ def real_array(values: object) -> np.ndarray | None:
     except (TypeError, ValueError, RuntimeError, OverflowError):  # ragged lists; tensors on a device or with gradients
         return None
     return array if array.dtype.kind in "biuf" else None
-
-
-def _wrong_repetition_time(value: object) -> InputError:
-    return InputError(
-        "repetition_time",
-        found=repr(value),
-        expected=PLAUSIBLE_TR,
-        remedy="Give the time between two volumes in seconds.",
-    )

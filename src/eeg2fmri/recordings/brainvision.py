@@ -7,11 +7,11 @@ takes memory for as many channels as the header claims. Here everything is check
 from __future__ import annotations
 
 import configparser
+import dataclasses
 import logging
 import math
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +29,7 @@ ORIENTATIONS = ("MULTIPLEXED", "VECTORIZED")
 VOLTS = {"V": 1.0, "mV": 1e-3, "µV": 1e-6, "nV": 1e-9, "": 1e-6}  # the format's default is µV
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class BrainVisionHeader:
     """What the header says, after it was checked against the data file's size.
 
@@ -228,7 +228,7 @@ def _with_num_points(header: BrainVisionHeader, common: dict) -> BrainVisionHead
     if rest or num_points == 0:
         found = f"{num_bytes} bytes, which are {num_bytes / bytes_per_point:.2f} points"
         raise _damaged(header.data_path, found, expected, "The file is cut or padded: download or export it again.")
-    return BrainVisionHeader(**{**vars(header), "num_points": num_points})
+    return dataclasses.replace(header, num_points=num_points)
 
 
 def _number(path: Path, key: str, values: dict) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,7 +59,7 @@ class EEGRecording:
         source (`str`): path of the file, or `"array"`.
 
     Raises:
-        InputError: when shape, names and rate don't fit each other.
+        InputError: when shape, names and rate don't fit each other, or a name isn't canonical.
         RecordingError: when samples are NaN or infinite.
     """
 
@@ -71,7 +71,7 @@ class EEGRecording:
 
     def __post_init__(self):
         object.__setattr__(self, "signals", _as_signals(self.signals, self.source))
-        object.__setattr__(self, "electrodes", tuple(self.electrodes))
+        object.__setattr__(self, "electrodes", _as_electrodes(self.electrodes, self.source))
         object.__setattr__(self, "sampling_rate", _as_rate(self.sampling_rate, self.source))
         if len(self.electrodes) != len(self.signals) or len(set(self.electrodes)) != len(self.electrodes):
             raise InputError(
@@ -301,10 +301,23 @@ def _as_signals(signals: object, source: str) -> np.ndarray:
     )
 
 
+def _as_electrodes(electrodes: object, source: str) -> tuple[str, ...]:
+    names = tuple(electrodes) if isinstance(electrodes, Iterable) else (electrodes,)
+    wrong = [name for name in names if not isinstance(name, str) or canonical_name(name) != name]
+    if wrong:
+        raise InputError(
+            source,
+            found=f"electrodes named {', '.join(map(repr, wrong[:5]))}",
+            expected="canonical names of the 10-05 system (Fp1, FCz, T7, PO8)",
+            remedy="Make the recording with eeg_from_array, which translates names (T3, EEG Fp1-REF).",
+        )
+    return names
+
+
 def _as_rate(rate: object, source: str) -> float:
     try:
         value = float(rate)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         value = float("nan")
     if 0 < value <= MAX_SAMPLING_RATE:
         return value

@@ -11,6 +11,7 @@ from ..errors import FileError
 
 EEG_SUFFIXES = (".vhdr", ".edf", ".bdf", ".set", ".fif")
 BOLD_SUFFIXES = (".nii.gz", ".nii")
+RUN_ENTITIES = ("sub", "ses", "task", "run")
 _NAME = re.compile(r"(?P<entities>(?:[a-z]+-[A-Za-z0-9]+_)+)(?P<suffix>eeg|bold)(?P<extension>\.[a-z.]+)$")
 
 
@@ -19,7 +20,7 @@ class RunFiles:
     """The EEG and the BOLD file of one simultaneous run."""
 
     subject: str
-    name: str  # entities without the suffix, e.g. "sub-001_task-rest_run-01"
+    name: str  # what they share, e.g. "sub-001_task-rest_run-01"
     eeg: Path
     bold: Path
 
@@ -27,11 +28,14 @@ class RunFiles:
 def find_bids_runs(root: str | os.PathLike) -> list[RunFiles]:
     """The runs of a BIDS tree whose EEG and BOLD share subject, session, task and run.
 
+    Other entities (`acq-`, `dir-`, `echo-`, ...) may differ. Where several files are of one run, the one whose
+    entities are all those of a file of the other kind is taken.
+
     Args:
         root: the dataset's folder, which holds `sub-*`.
 
     Raises:
-        FileError: when there is no such run.
+        FileError: when there is no such run, or one with several files to choose from.
     """
     root = Path(root)
     eeg = _files(root, "eeg", "eeg", EEG_SUFFIXES)
@@ -40,18 +44,53 @@ def find_bids_runs(root: str | os.PathLike) -> list[RunFiles]:
     if not names:
         raise FileError(
             root,
-            found=f"{len(eeg)} EEG and {len(bold)} BOLD files, none of the same run",
+            found=f"{_count(eeg)} EEG and {_count(bold)} BOLD files, none of the same run",
             expected="a BIDS tree with sub-*/eeg/*_eeg.* and sub-*/func/*_bold.nii[.gz] of the same task and run",
             remedy="Check the folder's path; derivatives are not searched.",
         )
-    return [RunFiles(name.split("_")[0].removeprefix("sub-"), name, eeg[name], bold[name]) for name in names]
+    return [
+        RunFiles(
+            name.split("_")[0].removeprefix("sub-"),
+            name,
+            _choose(root, f"EEG files of {name}", eeg[name], bold[name]),
+            _choose(root, f"BOLD files of {name}", bold[name], eeg[name]),
+        )
+        for name in names
+    ]
 
 
-def _files(root: Path, datatype: str, suffix: str, extensions: tuple[str, ...]) -> dict[str, Path]:
-    found = {}
+def _files(root: Path, datatype: str, suffix: str, extensions: tuple[str, ...]) -> dict[str, list[Path]]:
+    """All files of a kind, by the name of their run."""
+    found: dict[str, list[Path]] = {}
     for pattern in (f"sub-*/{datatype}/*", f"sub-*/ses-*/{datatype}/*"):
         for path in sorted(root.glob(pattern)):
             match = _NAME.fullmatch(path.name)
             if match and match["suffix"] == suffix and match["extension"] in extensions:
-                found[match["entities"].rstrip("_")] = path
+                entities = _entities(path)
+                name = "_".join(f"{key}-{entities[key]}" for key in RUN_ENTITIES if key in entities)
+                found.setdefault(name, []).append(path)
     return found
+
+
+def _entities(path: Path) -> dict[str, str]:
+    key_and_values = (part.partition("-") for part in path.name.split("_")[:-1])
+    return {key: value for key, _, value in key_and_values}
+
+
+def _choose(root: Path, what: str, files: list[Path], others: list[Path]) -> Path:
+    """The one file, or the one among several that has a counterpart with the very same entities."""
+    if len(files) > 1:
+        counterparts = [_entities(other) for other in others]
+        files = [file for file in files if _entities(file) in counterparts] or files
+    if len(files) > 1:
+        raise FileError(
+            root,
+            found=f"{len(files)} {what}: {', '.join(str(file.relative_to(root)) for file in files)}",
+            expected="one",
+            remedy="Take the others out of the dataset; combine echoes first.",
+        )
+    return files[0]
+
+
+def _count(files: dict[str, list[Path]]) -> int:
+    return sum(map(len, files.values()))

@@ -12,7 +12,7 @@ from typing import TypeGuard
 import nibabel
 import numpy as np
 
-from ..errors import FileError, RecordingError
+from ..errors import FileError, InputError, RecordingError
 from .pointers import check_file
 
 SECONDS_PER_UNIT = {0: 1.0, 8: 1.0, 16: 1e-3, 24: 1e-6}  # NIfTI time units: unknown, s, ms, us
@@ -32,6 +32,21 @@ def is_number(value: object) -> TypeGuard[float]:
 def is_plausible(repetition_time: object) -> TypeGuard[float]:
     """Whether this can be the time between two volumes, in seconds."""
     return is_number(repetition_time) and SHORTEST_TR <= repetition_time <= LONGEST_TR
+
+
+def check_repetition_time(repetition_time: object) -> None:
+    """Refuse an argument that can't be the time between two volumes, in seconds.
+
+    Raises:
+        InputError: no number, or outside 0.05 to 60 s.
+    """
+    if not is_plausible(repetition_time):
+        raise InputError(
+            "repetition_time",
+            found=repr(repetition_time),
+            expected=PLAUSIBLE_TR,
+            remedy="Give the time between two volumes in seconds (not milliseconds).",
+        )
 
 
 def repetition_time_of(path: Path, header: nibabel.Nifti1Header) -> float:

@@ -176,13 +176,17 @@ class Trainer:
         return mean_loss
 
     def _check_finite(self, loss: float, gradient_norm: float) -> None:
-        if not (math.isfinite(loss) and math.isfinite(gradient_norm)):
-            raise EEG2fMRIError(
-                f"step {self.step + 1}",
-                found=f"a loss of {loss} and gradients of norm {gradient_norm}",
-                expected="finite ones",
-                remedy="Lower --learning_rate, or use --mixed_precision no or bf16; the last checkpoint is intact.",
-            )
+        if math.isfinite(loss) and math.isfinite(gradient_norm):
+            return
+        gradients = {name: p.grad for name, p in self._bare_network.named_parameters() if p.grad is not None}
+        damaged = [name for name, gradient in gradients.items() if not gradient.isfinite().all()]
+        raise EEG2fMRIError(
+            f"step {self.step + 1}",
+            found=f"a loss of {loss} and {len(damaged)} gradients that are not finite ({', '.join(damaged[:3])})",
+            expected="finite ones",
+            remedy="Continue with --resume_from_checkpoint latest; if it recurs, lower --learning_rate or use "
+            "--mixed_precision no. The last checkpoint is intact.",
+        )
 
     @torch.no_grad()
     def validate(self) -> dict[str, float]:

@@ -29,7 +29,6 @@ class Anatomy:
     Args:
         image (`np.ndarray` of shape `(x, y, z)`): mean signal, scanner units.
         brain (`np.ndarray` of shape `(x, y, z)`): bool.
-        grey (`np.ndarray` of shape `(x, y, z)`): grey matter's share.
         liquid (`np.ndarray` of shape `(x, y, z)`): share of liquor and vessels.
         maps (`np.ndarray` of shape `(num_networks, x, y, z)`): each network's pattern, 1 at its peak.
         affine (`np.ndarray` of shape `(4, 4)`): voxels to mm.
@@ -37,7 +36,6 @@ class Anatomy:
 
     image: np.ndarray
     brain: np.ndarray
-    grey: np.ndarray
     liquid: np.ndarray
     maps: np.ndarray
     affine: np.ndarray
@@ -68,7 +66,7 @@ def build_anatomy(preset: Preset, traits: Traits) -> Anatomy:
         image *= 1 - loss * np.exp(-np.sum((places - centre) ** 2, axis=-1) / (2 * width**2))
     image *= traits.gain * (1 + (scanner - HEAD_CENTRE) @ traits.coil / 100)
     inside = brain > 0.5
-    return Anatomy(image, inside, grey, liquid, _network_maps(places, inside, grey, traits), affine)
+    return Anatomy(image, inside, liquid, _network_maps(places, inside, grey, traits), affine)
 
 
 def _network_maps(places: np.ndarray, brain: np.ndarray, grey: np.ndarray, traits: Traits) -> np.ndarray:

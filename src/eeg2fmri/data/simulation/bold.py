@@ -122,7 +122,7 @@ def _pulsation(
     """Heart and breath, as the slow sampling shows them, strongest in liquor and vessels."""
     where = 0.5 + anatomy.liquid / max(anatomy.liquid[anatomy.brain].mean(), 1e-6) / 2
     patterns, courses = [], []
-    for rhythm in (physiology.pulse_onsets, physiology.breath_onsets):
+    for rhythm in (physiology.beats, physiology.breaths):
         for wave in (np.cos, np.sin):
             courses.append(np.sqrt(2) * wave(phase(rhythm, onsets)))
             patterns.append(PHYSIOLOGICAL / 2 * where * _smooth_pattern(preset, anatomy, random))

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from ...errors import InputError
+from ...recordings.repetition_time import PLAUSIBLE_TR, is_number, is_plausible
+from .networks import BANDS
+
+LOWEST_RATE = 2 * max(high for _, high in BANDS.values())  # Hz
+LARGEST = 1000.0  # far outside of any use: percent, millimetres, seconds
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,9 @@ class Preset:
             0 keeps every subject in MNI space.
         noise (`float`): voxel noise, percent of the signal (sd).
         autocorrelation (`float`): of the noise, from volume to volume.
+
+    Raises:
+        InputError: when a value is impossible.
     """
 
     name: str
@@ -47,6 +55,24 @@ class Preset:
     noise: float = 1.3
     autocorrelation: float = 0.35
 
+    def __post_init__(self):
+        checks = {
+            "shape": (_are(3, self.shape, _is_count, 2, 1024), "three whole numbers from 2 to 1024"),
+            "voxel_size": (_are(3, self.voxel_size, _is_within, 0.01, 100), "three numbers from 0.01 to 100 mm"),
+            "origin": (_are(3, self.origin, _is_within, -LARGEST, LARGEST), f"three numbers up to {LARGEST:g} mm"),
+            "repetition_time": (is_plausible(self.repetition_time), PLAUSIBLE_TR),
+            "num_volumes": (_is_count(self.num_volumes, 1, 2**32 - 1), "a whole number from 1"),
+            "sampling_rate": (_is_within(self.sampling_rate, LOWEST_RATE, 1e5), f"{LOWEST_RATE:g} to 100000 Hz"),
+            "electrodes": (_are_names(self.electrodes), "a tuple of different names, at least two"),
+            "reference": (_are_names((self.reference, *self.electrodes)), "a name that is no other electrode's"),
+            "lead_in": (_is_within(self.lead_in, 0, LARGEST), f"0 to {LARGEST:g} s"),
+            "task": (isinstance(self.task, str) and self.task.isascii() and self.task.isalnum(), "letters and digits"),
+            "pose": (_is_within(self.pose, 0, 10), "a number from 0 to 10"),
+            "noise": (_is_within(self.noise, 0, LARGEST), f"0 to {LARGEST:g} percent"),
+            "autocorrelation": (_is_within(self.autocorrelation, 0, 0.999), "a number from 0 to 0.999"),
+        }
+        _refuse_impossible("preset", self, checks)
+
 
 @dataclass(frozen=True)
 class Level:
@@ -63,7 +89,7 @@ class Level:
         coupling_jitter (`float`): relative spread of the coupling weights between subjects.
 
     Raises:
-        InputError: when a share is out of range.
+        InputError: when a value is impossible.
     """
 
     name: str
@@ -78,21 +104,46 @@ class Level:
     coupling_jitter: float = 0.3
 
     def __post_init__(self):
+        share, size = "a number from 0 to 1", f"a number from 0 to {LARGEST:g}"
+        shares = ("coupling", "arousal", "network", "private", "global_arousal")
+        sizes = ("change", "global_change", "coupling_jitter")
+        checks = {name: (_is_within(getattr(self, name), 0, 1), share) for name in shares}
+        checks |= {name: (_is_within(getattr(self, name), 0, LARGEST), size) for name in sizes}
+        checks["power"] = (_are(len(BANDS), self.power, _is_within, 0, LARGEST), f"{len(BANDS)} numbers from 0")
+        _refuse_impossible("level", self, checks)
         shares = (self.arousal, self.network, self.private)
-        if min(shares) < 0 or abs(sum(shares) - 1) > 1e-6:
+        if abs(sum(shares) - 1) > 1e-6:
             raise InputError(
                 "level",
                 found=f"variance shares {shares}",
                 expected="numbers from 0 that sum to 1",
                 remedy="Divide the latents' variance between arousal, network and private.",
             )
-        if not (0 <= self.coupling <= 1 and 0 <= self.global_arousal <= 1):
-            raise InputError(
-                "level",
-                found=f"coupling {self.coupling}, global_arousal {self.global_arousal}",
-                expected="shares from 0 to 1",
-                remedy="Give both as shares of a variance.",
-            )
+
+
+def _refuse_impossible(kind: str, instance: Any, checks: Mapping[str, tuple[bool, str]]) -> None:
+    for name, (valid, expected) in checks.items():
+        if not valid:
+            found = repr(getattr(instance, name))
+            raise InputError(f"{kind}.{name}", found=found, expected=expected, remedy=f"Correct the {kind}.")
+
+
+def _is_within(value: object, low: float, high: float) -> bool:
+    return is_number(value) and low <= value <= high
+
+
+def _is_count(value: object, low: int, high: int) -> bool:
+    return isinstance(value, int) and _is_within(value, low, high)
+
+
+def _are(length: int, values: object, is_valid: Callable[..., bool], low: float, high: float) -> bool:
+    return isinstance(values, tuple) and len(values) == length and all(is_valid(each, low, high) for each in values)
+
+
+def _are_names(names: object) -> bool:
+    if not isinstance(names, tuple) or not all(isinstance(name, str) and name for name in names):
+        return False
+    return len(names) == len(set(names)) >= 2
 
 
 MINI = Preset(
