@@ -116,22 +116,3 @@ def test_a_split_needs_a_subject_to_train_on():
     with pytest.raises(InputError, match="2 subjects for 1 validation and 1 test"):
         split_subjects(["a", "b", "a"], 1, 1, seed=0)
     assert split_subjects(list("abcdef"), 2, 1, seed=3) == split_subjects(list("fedcbaa"), 2, 1, seed=3)
-
-
-def test_a_folder_without_runs_is_named(tmp_path):
-    (tmp_path / "sub-01" / "eeg").mkdir(parents=True)
-    (tmp_path / "sub-01" / "eeg" / "sub-01_task-rest_eeg.vhdr").touch()
-    with pytest.raises(FileError, match="1 EEG and 0 BOLD files"):
-        find_bids_runs(tmp_path)
-
-
-def test_runs_are_matched_by_all_entities(tmp_path):
-    names = ["sub-01/eeg/sub-01_task-rest_run-01_eeg.edf", "sub-01/func/sub-01_task-rest_run-01_bold.nii.gz"]
-    names += ["sub-01/func/sub-01_task-rest_run-02_bold.nii.gz", "sub-01/ses-2/eeg/sub-01_ses-2_task-rest_eeg.vhdr"]
-    names += ["sub-01/ses-2/func/sub-01_ses-2_task-rest_bold.nii"]
-    for name in names:
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).touch()
-    runs = find_bids_runs(tmp_path)
-    assert [run.name for run in runs] == ["sub-01_ses-2_task-rest", "sub-01_task-rest_run-01"]
-    assert {run.subject for run in runs} == {"01"}

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from eeg2fmri.errors import InputError
 from eeg2fmri.models.blocks import (
     Attention,
+    Conv3d,
     ConvBlock3D,
     ResnetBlock3D,
     check_choice,
@@ -136,3 +137,25 @@ def test_wrong_tensors_are_refused_with_axis_found_and_expected(tensor, found, e
     assert caught.value.subject == "sample"
     assert found in caught.value.found
     assert expected in caught.value.expected
+
+
+def test_a_convolution_over_two_slices_never_reads_unwritten_memory():
+    # torch's own padded convolution fails here: its bfloat16 weight gradient is then infinite in most trials.
+    conv = Conv3d(8, 8)
+    for _ in range(6):
+        poison = [torch.full((size,), float("inf")) for size in (64, 1024, 16384, 262144) for _ in range(6)]
+        del poison
+        sample = torch.randn(4, 8, 2, 4, 4)
+        with torch.autocast("cpu", torch.bfloat16):
+            output = conv(sample)
+        (gradient,) = torch.autograd.grad(output.float().sum(), conv.weight)
+        assert gradient.isfinite().all()
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (2, 4, 4), (2, 2, 2), (5, 2, 7), (4, 4, 4)])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_padding_by_itself_changes_nothing(shape, stride):
+    conv = Conv3d(3, 5, stride).double()
+    sample = torch.randn(2, 3, *shape, dtype=torch.float64)
+    expected = torch.nn.functional.conv3d(sample, conv.weight, conv.bias, stride, padding=1)
+    torch.testing.assert_close(conv(sample), expected)

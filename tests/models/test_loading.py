@@ -7,6 +7,7 @@ import shutil
 
 import pytest
 import torch
+from diffusers.models.modeling_utils import ModelMixin
 from safetensors.torch import load_file, save_file
 
 from eeg2fmri.errors import CheckpointError, FileError, InputError
@@ -339,6 +340,11 @@ class TestSaving:
         (tmp_path / "file").write_text("")
         with pytest.raises(FileError):
             tiny().save_pretrained(tmp_path / "file")
+
+    def test_a_checkpoint_that_cannot_be_sealed_is_not_called_unwritable(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(ModelMixin, "save_pretrained", lambda self, folder, **options: None)
+        with pytest.raises(CheckpointError, match=f"{WEIGHTS}.*no such file"):
+            tiny().save_pretrained(tmp_path / "model")
 
     def test_other_processes_write_nothing(self, tmp_path):
         tiny().save_pretrained(tmp_path / "model", is_main_process=False)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import tiny
-from eeg2fmri import EEGProcessor
+from eeg2fmri import EEGProcessor, VolumeProcessor
 from eeg2fmri.errors import CheckpointError
 
 
@@ -46,7 +46,7 @@ def test_an_unfitted_processor_comes_back_unfitted(tmp_path):
         (lambda content: content["mean"].update(dtype="|O"), "dtype"),
         (lambda content: content["mean"].pop("sha256"), "sha256"),
         (lambda content: content.update(other=content["mean"]), "unknown arrays"),
-        (lambda content: content.update(mean=3), "no readable file"),
+        (lambda content: content.update(mean=3), "no readable arrays"),
     ],
 )
 def test_damaged_arrays_are_refused(saved, edit, words):
@@ -64,3 +64,47 @@ def test_no_arrays_are_refused(saved, content):
         path.write_text(content)
     with pytest.raises(CheckpointError, match=r"arrays\.json"):
         EEGProcessor.from_pretrained(saved)
+
+
+@pytest.mark.parametrize("content", [None, "", "[]", "{", "null", b"\xff", '{"mode": ' + "[" * 100_000])
+def test_no_configuration_is_refused(saved, content):
+    path = saved / "processor_config.json"
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(CheckpointError, match=r"processor_config\.json"):
+        EEGProcessor.from_pretrained(saved)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"mode": "zscore"},
+        {"sampling_rate": 10**400},
+        {"num_windows": -1},
+        {"electrodes": ["Cz"]},
+        {"_class_name": "VolumeProcessor"},
+        {"_class_name": 3},
+        {"_use_default_values": 3},
+    ],
+)
+def test_an_impossible_configuration_is_refused(saved, change):
+    path = saved / "processor_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    with pytest.raises(CheckpointError, match=r"processor_config\.json: found"):
+        EEGProcessor.from_pretrained(saved)
+
+
+def test_an_impossible_grid_is_refused(tmp_path):
+    tiny.volume_processor().save_pretrained(tmp_path)
+    path = tmp_path / "processor_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "grid_shape": [8, 8, 60]}))
+    with pytest.raises(CheckpointError, match=r"processor_config\.json: found .*sample_size"):
+        VolumeProcessor.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["no-such-folder", "./nowhere", "a/b/c", "someone/nothing"])
+def test_a_folder_or_repository_that_is_nowhere_is_named(name, tmp_path):
+    with pytest.raises(CheckpointError, match=f"{name}.*no such folder") as caught:
+        EEGProcessor.from_pretrained(name, local_files_only=True, cache_dir=tmp_path)
+    assert caught.value.subject == name

@@ -378,8 +378,16 @@ class TestContent:
             (make_signals(), NAMES, np.nan),
             (make_signals(), NAMES, np.inf),
             (make_signals(), NAMES, "fast"),
+            (make_signals(), NAMES, 10**400),
         ],
     )
     def test_arguments(self, signals, names, rate):
         with pytest.raises(InputError):
             eeg_from_array(signals, names, rate)
+
+    @pytest.mark.parametrize(
+        "names", [("Fp1", "Cz", "T3", "O2"), ("Fp1", "Cz", "pz", "O2"), ("Fp1", "Cz", "ECG", "O2"), (1, 2, 3, 4), 4]
+    )
+    def test_names_of_a_recording_made_by_hand_are_canonical(self, names):
+        with pytest.raises(InputError, match="canonical"):
+            EEGRecording(make_signals(), names, RATE)

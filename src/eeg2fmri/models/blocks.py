@@ -137,12 +137,28 @@ def _brief(value: object) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
+class Conv3d(nn.Conv3d):
+    """3x3x3 convolution that pads by itself where an axis is shorter than the kernel.
+
+    There, the bfloat16 weight gradient of torch's padded convolution on CPUs reads memory that was never written (seen
+    with torch 2.13): now and then a gradient is infinite, and more often silently wrong.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, stride: int | tuple[int, ...] = 1):
+        super().__init__(in_channels, out_channels, 3, stride=stride, padding=1)
+
+    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        if min(hidden_states.shape[2:]) >= 3:
+            return super().forward(hidden_states)
+        return F.conv3d(F.pad(hidden_states, (1,) * 6), self.weight, self.bias, self.stride)
+
+
 class ConvBlock3D(nn.Module):
     """SiLU(GroupNorm(Conv3d(x))): the paper's order (3.2.1) of convolution, normalisation, activation."""
 
     def __init__(self, in_channels: int, out_channels: int, norm_num_groups: int):
         super().__init__()
-        self.conv = nn.Conv3d(in_channels, out_channels, 3, padding=1)
+        self.conv = Conv3d(in_channels, out_channels)
         self.norm = nn.GroupNorm(norm_num_groups, out_channels)
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:

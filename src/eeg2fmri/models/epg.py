@@ -18,6 +18,7 @@ from .blocks import (
     MAX_LAYERS,
     MAX_LEVELS,
     Attention,
+    Conv3d,
     ResnetBlock3D,
     check_boolean,
     check_choice,
@@ -127,9 +128,7 @@ class EPGStage(nn.Module):
         downsamples: bool,
     ):
         super().__init__()
-        self.downsample = (
-            nn.Conv3d(in_channels, out_channels, 3, stride=2, padding=1) if downsamples else nn.Identity()
-        )
+        self.downsample = Conv3d(in_channels, out_channels, stride=2) if downsamples else nn.Identity()
         self.resnets = nn.ModuleList(
             ResnetBlock3D(out_channels, out_channels, norm_num_groups) for _ in range(num_layers)
         )
@@ -230,7 +229,7 @@ class EPGModel(CheckedModelMixin, AttentionMixin, ConfigMixin):
         else:
             width = block_out_channels[-1]
             stride = stem_stride if isinstance(stem_stride, int) else tuple(stem_stride)
-            self.stem = nn.Conv3d(in_channels, block_out_channels[0], 3, stride=stride, padding=1)
+            self.stem = Conv3d(in_channels, block_out_channels[0], stride=stride)
             widths = (block_out_channels[0], *block_out_channels)
             self.stages = nn.ModuleList(
                 EPGStage(

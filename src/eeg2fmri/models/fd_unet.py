@@ -22,6 +22,7 @@ from .blocks import (
     MAX_LAYERS,
     MAX_LEVELS,
     Attention,
+    Conv3d,
     ResnetBlock3D,
     check_choice,
     check_divisible,
@@ -187,12 +188,12 @@ class FDUNetModel(CheckedModelMixin, AttentionMixin, PeftAdapterMixin, ConfigMix
         levels = range(len(channels))
         self.time_proj = Timesteps(channels[0], flip_sin_to_cos=True, downscale_freq_shift=0)
         self.time_embedding = TimestepEmbedding(channels[0], time_embedding_dim)
-        self.conv_in = nn.Conv3d(in_channels, channels[0], 3, padding=1)
+        self.conv_in = Conv3d(in_channels, channels[0])
         self.encoder = nn.ModuleList(stage(level, channels[max(level - 1, 0)]) for level in levels)
         self.bottleneck = stage(levels[-1], channels[-1])
         self.decoder = nn.ModuleList(stage(level, channels[level + 1] + channels[level]) for level in levels[:-1])
         self.norm_out = nn.GroupNorm(norm_num_groups, channels[0])
-        self.conv_out = nn.Conv3d(channels[0], out_channels, 3, padding=1)
+        self.conv_out = Conv3d(channels[0], out_channels)
 
     @staticmethod
     def _check_config(config) -> None:

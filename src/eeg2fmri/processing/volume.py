@@ -326,9 +326,7 @@ class VolumeProcessor(ProcessorMixin):
         if scale is None or mask is None:
             return
         if mask.dtype != bool or not mask.any():
-            refuse(
-                path, f"a template_mask of {mask.dtype} with {np.count_nonzero(mask)} voxels", "a boolean brain mask"
-            )
+            refuse(path, f"a template_mask of {mask.dtype}, {np.count_nonzero(mask)} voxels", "a boolean brain mask")
         if not (scale[mask] > 0).all():
             refuse(path, f"a template_scale of {scale[mask].min():g} in the brain", "standard deviations above 0")
 

@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 
 from eeg2fmri.data.simulation import BAND_NAMES, DARK_NETWORK, LEVELS, NETWORK_NAMES, PRESETS, Level, simulate_run
+from eeg2fmri.data.simulation.physiology import draw_physiology, phase
 from eeg2fmri.errors import InputError
 
 NUM_VOLUMES = 60
@@ -134,7 +135,68 @@ def test_bad_arguments_are_refused(arguments):
     assert caught.value.remedy
 
 
-@pytest.mark.parametrize("shares", [{"arousal": 0.5}, {"coupling": 1.2}, {"private": -0.15, "network": 1.0}])
-def test_impossible_levels_are_refused(shares):
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"arousal": 0.5},
+        {"arousal": float("nan")},
+        {"private": -0.15, "network": 1.0},
+        {"coupling": 1.2},
+        {"coupling": float("nan")},
+        {"global_arousal": "half"},
+        {"power": (1.0, 1.0, 1.0, 1.0)},
+        {"power": (1.0, 1.0, -1.0, 1.0, 1.0)},
+        {"power": 1.0},
+        {"change": -1},
+        {"global_change": float("inf")},
+        {"coupling_jitter": None},
+    ],
+)
+def test_impossible_levels_are_refused(values):
     with pytest.raises(InputError, match="level"):
-        Level("mine", **shares)
+        Level("mine", **values)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"shape": (32, 32, 0)},
+        {"shape": (32, 32)},
+        {"shape": (32.0, 32, 16)},
+        {"voxel_size": (5.0, -5.0, 5.0)},
+        {"voxel_size": [5.0, 5.0, 5.0]},
+        {"origin": (0.0, 0.0, float("nan"))},
+        {"repetition_time": 0},
+        {"repetition_time": 10**400},
+        {"num_volumes": 0},
+        {"num_volumes": True},
+        {"sampling_rate": -128.0},
+        {"sampling_rate": 60.0},  # gamma reaches 45 Hz
+        {"electrodes": ()},
+        {"electrodes": ("Cz", "Cz")},
+        {"electrodes": None},
+        {"reference": "Cz", "electrodes": ("Cz", "Pz")},
+        {"reference": None},
+        {"lead_in": -1.0},
+        {"task": "../rest"},
+        {"task": ""},
+        {"pose": -1.0},
+        {"noise": float("nan")},
+        {"autocorrelation": 1.0},
+    ],
+)
+def test_impossible_presets_are_refused(values):
+    with pytest.raises(InputError, match=rf"preset\.{next(iter(values))}"):
+        dataclasses.replace(PRESETS["mini"], **values)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_physiology_does_not_stand_still_at_the_ends_of_a_run(seed):
+    rate, duration = 1.1, 30.0
+    physiology = draw_physiology(np.random.default_rng(seed), rate, duration)
+    for onsets, mean_rate, steepest in ((physiology.beats, rate, 2.0), (physiology.breaths, 0.25, 2.0)):
+        assert onsets[0] <= 0 <= onsets[1]
+        assert onsets[-2] < duration <= onsets[-1]
+        slopes = np.diff(phase(onsets, np.linspace(0, duration, 3001))) / 0.01 / (2 * np.pi * mean_rate)
+        assert 1 / 1.5 - 1e-6 <= slopes.min() <= slopes.max() <= steepest + 1e-6
+    np.testing.assert_array_equal(physiology.pulse_onsets, physiology.beats[1:-1])

@@ -56,6 +56,7 @@ class Preset:
     autocorrelation: float = 0.35
 
     def __post_init__(self):
+        names = self.electrodes if _are_names(self.electrodes) else ()
         checks = {
             "shape": (_are(3, self.shape, _is_count, 2, 1024), "three whole numbers from 2 to 1024"),
             "voxel_size": (_are(3, self.voxel_size, _is_within, 0.01, 100), "three numbers from 0.01 to 100 mm"),
@@ -63,8 +64,8 @@ class Preset:
             "repetition_time": (is_plausible(self.repetition_time), PLAUSIBLE_TR),
             "num_volumes": (_is_count(self.num_volumes, 1, 2**32 - 1), "a whole number from 1"),
             "sampling_rate": (_is_within(self.sampling_rate, LOWEST_RATE, 1e5), f"{LOWEST_RATE:g} to 100000 Hz"),
-            "electrodes": (_are_names(self.electrodes), "a tuple of different names, at least two"),
-            "reference": (_are_names((self.reference, *self.electrodes)), "a name that is no other electrode's"),
+            "electrodes": (len(names) > 0, "a tuple of different names, at least two"),
+            "reference": (isinstance(self.reference, str) and self.reference not in names, "another electrode's name"),
             "lead_in": (_is_within(self.lead_in, 0, LARGEST), f"0 to {LARGEST:g} s"),
             "task": (isinstance(self.task, str) and self.task.isascii() and self.task.isalnum(), "letters and digits"),
             "pose": (_is_within(self.pose, 0, 10), "a number from 0 to 10"),
@@ -111,11 +112,11 @@ class Level:
         checks |= {name: (_is_within(getattr(self, name), 0, LARGEST), size) for name in sizes}
         checks["power"] = (_are(len(BANDS), self.power, _is_within, 0, LARGEST), f"{len(BANDS)} numbers from 0")
         _refuse_impossible("level", self, checks)
-        shares = (self.arousal, self.network, self.private)
-        if abs(sum(shares) - 1) > 1e-6:
+        latents = (self.arousal, self.network, self.private)
+        if abs(sum(latents) - 1) > 1e-6:
             raise InputError(
                 "level",
-                found=f"variance shares {shares}",
+                found=f"variance shares {latents}",
                 expected="numbers from 0 that sum to 1",
                 remedy="Divide the latents' variance between arousal, network and private.",
             )
