@@ -11,6 +11,8 @@ from pathlib import Path
 
 from eeg2fmri.errors import EEG2fMRIError
 
+MARKS = ("<!-- results -->", "<!-- /results -->")
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -18,15 +20,19 @@ def main() -> None:
     parser.add_argument("--train_data_dir", required=True, help="Paired dataset that it was trained on.")
     parser.add_argument("--test_data_dir", required=True, help="Simulated BIDS dataset with derivatives/truth.")
     parser.add_argument("--output", default="results.json", help="Where the results go.")
+    parser.add_argument("--update", nargs="*", default=[], help="Documents whose marked table is renewed.")
     parser.add_argument("--num_inference_steps", type=int, default=20, help="Steps of the samples.")
     parser.add_argument("--batch_size", type=int, default=16, help="Windows denoised at once.")
     parser.add_argument("--seed", type=int, default=0, help="Seed of noise and bootstrap.")
     args = parser.parse_args()
     try:
-        print_table(evaluate(args))
+        text = table(evaluate(args))
     except EEG2fMRIError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+    print(text)
+    for path in args.update:
+        update(path, text)
 
 
 def evaluate(args: argparse.Namespace) -> dict:
@@ -50,17 +56,26 @@ def evaluate(args: argparse.Namespace) -> dict:
     return results
 
 
-def print_table(results: dict) -> None:
-    print(f"\n{results['num_test_subjects']} test subjects, {results['num_training_subjects']} training subjects\n")
-    print("| row | r | r net of global signal | 95th percentile of r, EEG shifted | p | r, other subject |")
-    print("|---|---|---|---|---|---|")
+def table(results: dict) -> str:
+    lines = [
+        "| row | r | r net of global signal | r, EEG shifted (95th percentile) | p | r, another's EEG |",
+        "|---|---|---|---|---|---|",
+    ]
     for name, row in results["rows"].items():
-        cells = [
-            f"{row[key]['mean']:.3f} [{row[key]['low']:.3f}, {row[key]['high']:.3f}]"
-            for key in ("r", "r_net_of_global")
-        ]
+        scores = (row["r"], row["r_net_of_global"])
+        cells = [f"{score['mean']:.3f} [{score['low']:.3f}, {score['high']:.3f}]" for score in scores]
         cells += [f"{row['r_shifted_eeg_95th_percentile']:.3f}", f"{row['p_shifted_eeg']:.3f}"]
-        print(f"| {name} | {' | '.join(cells)} | {row['r_other_subject']['mean']:.3f} |")
+        lines.append(f"| {name} | {' | '.join(cells)} | {row['r_other_subject']['mean']:.3f} |")
+    subjects = f"{results['num_test_subjects']} test subjects, {results['num_training_subjects']} training subjects."
+    return "\n".join([*lines, "", subjects])
+
+
+def update(path: str, text: str) -> None:
+    """Put the table between the two marks of a document."""
+    document = Path(path).read_text()
+    before, _, rest = document.partition(MARKS[0])
+    _, _, after = rest.partition(MARKS[1])
+    Path(path).write_text(f"{before}{MARKS[0]}\n{text}\n{MARKS[1]}{after}")
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from .evaluation.plots import plot_run
 from .files import publish_contents, sha256
 from .hub import resolve_model, revision_of
 from .pipeline import EEG2fMRIPipeline
+from .recordings.bold import write_bold
 from .recordings.pointers import check_file
 
 SCHEDULERS = {
@@ -89,7 +90,9 @@ def generate_files(
         batch_size=batch_size,
     ).volumes[0]
     name = re.sub(r"_eeg$", "", recording.stem) + "_desc-eeg2fmri_bold"
+    task = re.search(r"(?:^|_)task-([A-Za-z0-9]+)", name)
     sidecar = {
+        **({"TaskName": task[1]} if task else {}),
         **_timing(image),
         "Sources": [str(recording)],
         "Reference": None if reference is None else str(reference),
@@ -104,7 +107,7 @@ def generate_files(
         **_software(),
     }
     with publish_contents(output, last=f"{name}.nii.gz") as staging:
-        image.to_filename(staging / f"{name}.nii.gz")
+        write_bold(image, staging / f"{name}.nii.gz")
         (staging / f"{name}.json").write_text(json.dumps(sidecar, indent=2) + "\n")
         plot_run(image, staging / f"{name}.png", title=f"Generated from {recording.name} by {model}")
     return [output / f"{name}{suffix}" for suffix in (".nii.gz", ".json", ".png")]
