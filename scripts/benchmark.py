@@ -13,8 +13,8 @@ import time
 
 import torch
 
-from eeg2fmri import EEG2fMRIPipeline, EPGModel, FDUNetModel
-from eeg2fmri.hub import resolve_model
+from eeg2fmri import EPGModel, FDUNetModel
+from eeg2fmri.hub import load_pipeline, resolve_model
 
 
 def main() -> None:
@@ -46,7 +46,7 @@ def _networks(model: str) -> tuple[EPGModel, FDUNetModel]:
     if model == "paper":
         torch.manual_seed(0)
         return EPGModel().eval(), FDUNetModel().eval()
-    pipe = EEG2fMRIPipeline.from_pretrained(resolve_model(model))
+    pipe = load_pipeline(resolve_model(model))
     return pipe.eeg_encoder, pipe.unet
 
 

@@ -36,12 +36,12 @@ def main() -> None:
 
 
 def evaluate(args: argparse.Namespace) -> dict:
-    from eeg2fmri import EEG2fMRIPipeline, PairedDataset
+    from eeg2fmri import PairedDataset
     from eeg2fmri.evaluation.coupling import evaluate_coupling
     from eeg2fmri.files import publish_file
-    from eeg2fmri.hub import resolve_model
+    from eeg2fmri.hub import load_pipeline, resolve_model
 
-    pipe = EEG2fMRIPipeline.from_pretrained(resolve_model(args.model))
+    pipe = load_pipeline(resolve_model(args.model))
     pipe.set_progress_bar_config(disable=True)
     results = evaluate_coupling(
         pipe,

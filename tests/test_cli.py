@@ -1,6 +1,7 @@
 """The command line as its users meet it: what it writes, and what it says when something is wrong."""
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -93,15 +94,27 @@ def test_a_reference_is_taken(monkeypatch, tmp_path, model, recording):
     assert mean == pytest.approx(bold.volumes.mean(), rel=0.5)
 
 
-def test_a_damaged_model_is_refused(monkeypatch, capsys, tmp_path, model, recording):
-    import shutil
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-100])
 
+
+@pytest.mark.parametrize(
+    ("file", "damage"),
+    [
+        ("unet/diffusion_pytorch_model.safetensors", cut),
+        ("eeg_encoder/diffusion_pytorch_model.safetensors", lambda path: path.rename(path.with_suffix(".bin"))),
+        ("unet/config.json", lambda path: path.write_text("{")),
+        ("eeg_processor/arrays.json", lambda path: path.unlink()),
+        ("scheduler/scheduler_config.json", lambda path: path.write_text("[")),
+        ("model_index.json", lambda path: path.write_text('{"_class_name": "EEG2fMRIPipeline", "unet": 3}')),
+    ],
+)
+def test_a_damaged_model_is_refused(monkeypatch, capsys, tmp_path, model, recording, file, damage):
     broken = tmp_path / "broken"
     shutil.copytree(model, broken)
-    weights = broken / "unet" / "diffusion_pytorch_model.safetensors"
-    weights.write_bytes(weights.read_bytes()[:-100])
+    damage(broken / file)
     assert run(monkeypatch, "generate", recording, "--model", broken, "--output", tmp_path / "out") == 2
-    assert_one_line(capsys.readouterr().err, "diffusion_pytorch_model.safetensors")
+    assert_one_line(capsys.readouterr().err, str(broken))
     assert not (tmp_path / "out").exists()
 
 

@@ -18,8 +18,7 @@ from .data.simulation import simulate_run, write_run
 from .errors import FileError, InputError
 from .evaluation.plots import plot_run
 from .files import publish_contents, sha256
-from .hub import resolve_model, revision_of
-from .pipeline import EEG2fMRIPipeline
+from .hub import load_pipeline, resolve_model, revision_of
 from .recordings.bold import write_bold
 from .recordings.pointers import check_file
 
@@ -80,7 +79,7 @@ def generate_files(
     if output.exists() and not output.is_dir():
         raise FileError(output, found="a file", expected="a folder", remedy="Choose another --output.")
     folder = resolve_model(model, revision)
-    pipe = EEG2fMRIPipeline.from_pretrained(folder).to(_device(device))
+    pipe = load_pipeline(folder).to(_device(device))
     pipe.scheduler = _scheduler(scheduler, pipe.scheduler.config)
     image = pipe(
         recording,

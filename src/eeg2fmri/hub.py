@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .errors import CheckpointError
+from .errors import CheckpointError, EEG2fMRIError
 
 if TYPE_CHECKING:
     from .pipeline import EEG2fMRIPipeline
@@ -48,6 +48,27 @@ def resolve_model(model: str, revision: str | None = None) -> Path:
             remedy="Check the spelling of --model.",
         )
     return _download(model, revision)
+
+
+def load_pipeline(folder: Path) -> EEG2fMRIPipeline:
+    """Load a pipeline from its folder.
+
+    Raises:
+        CheckpointError: whatever is wrong with it.
+    """
+    from .pipeline import EEG2fMRIPipeline
+
+    try:
+        return EEG2fMRIPipeline.from_pretrained(folder)
+    except EEG2fMRIError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(
+            folder,
+            found=f"that it can't be loaded ({str(error).strip().splitlines()[0]})",
+            expected="a whole EEG2fMRIPipeline",
+            remedy="Download or save it again.",
+        ) from error
 
 
 def revision_of(folder: Path) -> str | None:
