@@ -21,7 +21,7 @@ def main() -> None:
     parser.add_argument("--test_data_dir", required=True, help="Simulated BIDS dataset with derivatives/truth.")
     parser.add_argument("--output", default="results.json", help="Where the results go.")
     parser.add_argument("--update", nargs="*", default=[], help="Documents whose marked table is renewed.")
-    parser.add_argument("--num_inference_steps", type=int, default=20, help="Steps of the samples.")
+    parser.add_argument("--num_inference_steps", type=int, default=10, help="Steps of the samples.")
     parser.add_argument("--batch_size", type=int, default=16, help="Windows denoised at once.")
     parser.add_argument("--seed", type=int, default=0, help="Seed of noise and bootstrap.")
     args = parser.parse_args()

@@ -79,5 +79,5 @@ def test_real_recordings_that_are_too_short_say_so(shared_data, pipe, name, word
 def test_the_demo_runs_on_a_subject_that_training_never_saw(tmp_path):
     recording = write_demo_recording(tmp_path, seed=42)
     nifti, *_ = generate_files(recording, tmp_path, model=NAME, num_inference_steps=1)
-    assert nib.load(nifti).shape == (32, 32, 16, 62)
+    assert nib.load(nifti).shape == (32, 32, 16, 63)
     assert (tmp_path / "simulated" / "sub-demo" / "func" / "sub-demo_task-rest_bold.nii.gz").is_file()

@@ -31,7 +31,7 @@ def generate(
     reference: Annotated[
         Path | None, typer.Option(help="BOLD NIfTI of the same person, in the checkpoint's space.")
     ] = None,
-    steps: Annotated[int, typer.Option(help="Denoising steps.")] = 20,
+    steps: Annotated[int, typer.Option(help="Denoising steps; 1 gives the conditional mean.")] = 10,
     scheduler: Annotated[str, typer.Option(help="ddim, ddpm, dpmsolver++, unipc, euler, heun, ...")] = "ddim",
     seed: Annotated[int, typer.Option(help="Seed of the noise; the same seed gives the same volumes.")] = 42,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, mps; chosen automatically by default.")] = None,

@@ -45,7 +45,7 @@ def generate_files(
     model: str,
     revision: str | None = None,
     reference: str | os.PathLike | None = None,
-    num_inference_steps: int = 20,
+    num_inference_steps: int = 10,
     scheduler: str = "ddim",
     seed: int = 42,
     device: str | None = None,

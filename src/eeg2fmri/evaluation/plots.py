@@ -22,12 +22,13 @@ def plot_run(image: nib.Nifti1Image, path: str | os.PathLike, *, title: str) -> 
     """
     volumes = np.asarray(image.dataobj, dtype=np.float32)
     mean = volumes.mean(-1)
-    varies = volumes.std(-1) > 0
+    deviation = volumes.std(-1)
+    varies = deviation > 1e-3 * deviation.max()  # constant voxels vary by rounding
     percent = np.zeros_like(volumes)
     # Dark voxels have no meaningful percentage: they are measured against a hundredth of the brightest.
     base = np.maximum(mean, 0.01 * np.abs(mean).max())[varies, None]
     percent[varies] = 100 * (volumes[varies] - mean[varies, None]) / base
-    deviation = percent.std(-1)
+    percent_deviation = percent.std(-1)
     slices = _slices(varies)
 
     figure = Figure(figsize=(11, 8), layout="constrained", facecolor="white")
@@ -35,8 +36,8 @@ def plot_run(image: nib.Nifti1Image, path: str | os.PathLike, *, title: str) -> 
     figure.suptitle(title)
     means, deviations, changes = figure.subfigures(3, 1, squeeze=False, height_ratios=(1, 1, 1.6))[:, 0]
     _draw_slices(means, mean, slices, image.affine, "gray", "mean (BOLD units)", float(np.percentile(mean, 99.5)))
-    spread = float(np.percentile(deviation[varies], 99.5)) if varies.any() else 1.0
-    _draw_slices(deviations, deviation, slices, image.affine, "inferno", "sd over time (%)", spread)
+    spread = float(np.percentile(percent_deviation[varies], 99.5)) if varies.any() else 1.0
+    _draw_slices(deviations, percent_deviation, slices, image.affine, "inferno", "sd over time (%)", spread)
     _draw_changes(changes, percent[varies], image)
     figure.savefig(path, dpi=110)
 
