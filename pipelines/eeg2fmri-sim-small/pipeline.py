@@ -1,0 +1,1 @@
+from eeg2fmri import EEG2fMRIPipeline  # noqa: F401
