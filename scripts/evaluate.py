@@ -24,6 +24,7 @@ def main() -> None:
     parser.add_argument("--num_inference_steps", type=int, default=10, help="Steps of the samples.")
     parser.add_argument("--batch_size", type=int, default=16, help="Windows denoised at once.")
     parser.add_argument("--seed", type=int, default=0, help="Seed of noise and bootstrap.")
+    parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"), help="Of the networks.")
     args = parser.parse_args()
     try:
         text = table(evaluate(args))
@@ -36,12 +37,14 @@ def main() -> None:
 
 
 def evaluate(args: argparse.Namespace) -> dict:
+    import torch
+
     from eeg2fmri import PairedDataset
     from eeg2fmri.evaluation.coupling import evaluate_coupling
     from eeg2fmri.files import publish_file
     from eeg2fmri.hub import load_pipeline, resolve_model
 
-    pipe = load_pipeline(resolve_model(args.model))
+    pipe = load_pipeline(resolve_model(args.model)).to(dtype=getattr(torch, args.dtype))
     pipe.set_progress_bar_config(disable=True)
     results = evaluate_coupling(
         pipe,

@@ -94,6 +94,7 @@ def evaluate_coupling(
         "networks": list(networks.names),
         "num_inference_steps": num_inference_steps,
         "sampler": type(pipe.scheduler).__name__,
+        "dtype": str(pipe.unet.dtype),
         "seed": seed,
         "rows": rows,
     }
