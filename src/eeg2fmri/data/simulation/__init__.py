@@ -1,8 +1,9 @@
 """Simulated simultaneous EEG-fMRI with known coupling, written in the files that real recordings come in."""
 
 from .dataset import simulate_dataset, subject_label
+from .levels import LEVELS, Level
 from .networks import BAND_NAMES, BANDS, DARK_NETWORK, NETWORK_NAMES, NETWORKS, Network
-from .presets import LEVELS, PRESETS, Level, Preset
+from .presets import PRESETS, Preset
 from .run import SimulatedRun, simulate_run
 from .write import write_run
 

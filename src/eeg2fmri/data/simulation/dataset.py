@@ -11,7 +11,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 from ...files import publish_folder
-from .presets import Level, Preset, find_level, find_preset
+from .levels import Level, find_level
+from .presets import Preset, find_preset
 from .run import check_num_volumes, simulate_run
 from .streams import check_number
 from .write import write_json, write_run, write_table

@@ -9,10 +9,12 @@ import numpy as np
 from . import bold, eeg
 from .anatomy import build_anatomy
 from .latents import HISTORY, RATE, draw_latents
+from .levels import Level, find_level
 from .networks import BAND_NAMES, NETWORK_NAMES
 from .physiology import draw_physiology
-from .presets import Level, Preset, find_level, find_preset
+from .presets import Preset, find_preset
 from .streams import check_number, stream
+from .task import desynchronise, task_course
 from .traits import draw_traits
 
 MIN_VOLUMES = 10
@@ -34,7 +36,8 @@ class SimulatedRun:
         repetition_time (`float`): s.
         truth (`dict`): `latents` `[network, band, time]` at 10 Hz, `latent_times` (s from the first EEG sample),
             `coupled`, `uncoupled` and their sum `series` `[network, volume]`, `global_series` `[volume]`,
-            `maps` `[network, x, y, z]`, `weights` `[network, band]`, `response_peaks` `[network]` (s),
+            `maps` `[network, x, y, z]`, `task_course` (at `latent_times`, 0 at rest), `weights` `[network, band]`,
+            `response_peaks` `[network]` (s),
             `network_names`, `band_names`.
         preset, level: what was simulated.
         seed, subject, run (`int`): which one.
@@ -98,6 +101,10 @@ def simulate_run(
     num_samples = round(duration * preset.sampling_rate)
 
     latents, arousal = draw_latents(state("latents"), level, round((HISTORY + duration) * RATE) + 1)
+    course = np.zeros(latents.shape[-1])
+    if preset.blocks is not None:
+        course = traits.task_gain * task_course(preset.blocks, preset.lead_in, course.size, state("task"))
+        latents = desynchronise(latents, course)
     physiology = draw_physiology(state("physiology"), traits.heart_rate, duration)
 
     random = state("artefacts")
@@ -121,6 +128,7 @@ def simulate_run(
         "series": coupled + uncoupled,
         "global_series": shared,
         "maps": anatomy.maps,
+        "task_course": course,
         "weights": traits.weights,
         "response_peaks": traits.response_peaks,
         "network_names": NETWORK_NAMES,
