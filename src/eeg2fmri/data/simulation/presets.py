@@ -34,6 +34,7 @@ class Preset:
             0 keeps every subject in MNI space.
         noise (`float`): voxel noise, percent of the signal (sd).
         autocorrelation (`float`): of the noise, from volume to volume.
+        whole_units (`bool`): write BOLD in whole scanner units, as scanners do; otherwise as finely as 16 bits allow.
         blocks ([`Blocks`], *optional*): when right-hand imagery is done; without it the subject rests.
 
     Raises:
@@ -54,6 +55,7 @@ class Preset:
     pose: float = 0.0
     noise: float = 1.3
     autocorrelation: float = 0.35
+    whole_units: bool = False
     blocks: Blocks | None = None
 
     def __post_init__(self):
@@ -72,6 +74,7 @@ class Preset:
             "pose": (is_within(self.pose, 0, 10), "a number from 0 to 10"),
             "noise": (is_within(self.noise, 0, LARGEST), f"0 to {LARGEST:g} percent"),
             "autocorrelation": (is_within(self.autocorrelation, 0, 0.999), "a number from 0 to 0.999"),
+            "whole_units": (isinstance(self.whole_units, bool), "True or False"),
             "blocks": (self.blocks is None or isinstance(self.blocks, Blocks), "Blocks, or None"),
         }
         refuse_impossible("preset", self, checks)
@@ -108,6 +111,7 @@ NODDI = Preset(
     sampling_rate=250.0,
     electrodes=(*_CAP, "P9", "P10", "PO9", "PO10", "O9", "O10"),
     pose=1.0,
+    whole_units=True,
 )
 
 # As XP-2's motor imagery: 2 x 2 x 4 mm, the upper half of the brain, two volumes before the first block.
@@ -122,6 +126,7 @@ XP2 = Preset(
     electrodes=(*_CAP, "F1", "F2", "C1", "C2", "P1", "P2"),
     task="MIpost",
     pose=1.0,
+    whole_units=True,
     noise=1.7,
     autocorrelation=0.5,
     blocks=Blocks(rest=20.0, task=20.0, num_blocks=8, start=2.0),

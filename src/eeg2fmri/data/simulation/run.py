@@ -29,7 +29,8 @@ class SimulatedRun:
         ecg (`np.ndarray` of shape `(num_samples,)`): volts.
         electrodes: names.
         sampling_rate (`float`): EEG, Hz.
-        volume_onsets (`np.ndarray` of shape `(num_volumes,)`): s from the first EEG sample.
+        volume_onsets (`np.ndarray` of shape `(num_volumes,)`): s from the first EEG sample;
+            negative where a cut EEG begins later.
         pulse_onsets (`np.ndarray` of shape `(num_beats,)`): R peaks, s from the first EEG sample.
         bold (`np.ndarray` of shape `(x, y, z, num_volumes)`): float32, scanner units.
         affine (`np.ndarray` of shape `(4, 4)`): voxels to mm.
@@ -37,10 +38,11 @@ class SimulatedRun:
         truth (`dict`): `latents` `[network, band, time]` at 10 Hz, `latent_times` (s from the first EEG sample),
             `coupled`, `uncoupled` and their sum `series` `[network, volume]`, `global_series` `[volume]`,
             `maps` `[network, x, y, z]`, `task_course` (at `latent_times`, 0 at rest), `weights` `[network, band]`,
-            `response_peaks` `[network]` (s),
-            `network_names`, `band_names`.
+            `response_peaks` `[network]` (s), `network_names`, `band_names`.
         preset, level: what was simulated.
         seed, subject, run (`int`): which one.
+        eeg_front (`float`): seconds of EEG that an export added to the front (or cut off it, negative).
+        dropped_markers: the volumes, counted from 0, whose marker an export lost.
     """
 
     eeg: np.ndarray
@@ -58,6 +60,8 @@ class SimulatedRun:
     seed: int
     subject: int
     run: int
+    eeg_front: float = 0.0
+    dropped_markers: tuple[int, ...] = ()
 
 
 def simulate_run(
@@ -96,8 +100,7 @@ def simulate_run(
     def state(purpose: str) -> np.random.Generator:
         return stream(purpose, seed, subject, run)
 
-    onsets = preset.lead_in + preset.repetition_time * np.arange(num_volumes)
-    duration = preset.lead_in + preset.repetition_time * num_volumes
+    onsets, duration = volume_times(preset, num_volumes)
     num_samples = round(duration * preset.sampling_rate)
 
     latents, arousal = draw_latents(state("latents"), level, round((HISTORY + duration) * RATE) + 1)
@@ -151,6 +154,12 @@ def simulate_run(
         subject=subject,
         run=run,
     )
+
+
+def volume_times(preset: Preset, num_volumes: int) -> tuple[np.ndarray, float]:
+    """The volumes' onsets `[num_volumes]` and the end of the run, s from the first EEG sample."""
+    onsets = preset.lead_in + preset.repetition_time * np.arange(num_volumes)
+    return onsets, preset.lead_in + preset.repetition_time * num_volumes
 
 
 def check_num_volumes(num_volumes: int) -> int:

@@ -11,7 +11,7 @@ from .latents import HISTORY, RATE
 from .networks import BAND_NAMES, NETWORKS
 
 # By how many standard deviations right-hand imagery lowers the log amplitudes: most on the left, opposite the hand.
-DEPTHS = {"sensorimotor_left": 1.5, "supplementary_motor": 0.9, "sensorimotor_right": 0.6}
+DEPTHS = {"sensorimotor_left": 2.0, "supplementary_motor": 1.2, "sensorimotor_right": 0.8}
 DESYNCHRONISED = ("alpha", "beta")
 TRIAL_JITTER = 0.25
 TRANSITION = 1.0  # s
