@@ -211,3 +211,14 @@ def test_simulate_and_prepare_lead_to_pairs(monkeypatch, capsys, tmp_path):
     assert item["volume"].shape == (1, 16, 32, 32)
     assert run(monkeypatch, "prepare", tmp_path / "bids", *options) == 2
     assert_one_line(capsys.readouterr().err, "pairs", "already there")
+
+
+def test_simulate_makes_recordings_as_they_are_exported(monkeypatch, capsys, tmp_path):
+    options = ("--subjects", 1, "--volumes", 20, "--eeg-front", -10, "--dropped-markers", 2)
+    assert run(monkeypatch, "simulate", "--output", tmp_path / "bids", *options) == 0
+    truth = json.loads((tmp_path / "bids/derivatives/truth/sub-001/sub-001_task-rest_truth.json").read_text())
+    assert truth["first_volume_onset"] == -6.0
+    assert len(truth["dropped_markers"]) == 2
+    assert run(monkeypatch, "simulate", "--output", tmp_path / "other", *options[:-1], 19) == 2
+    assert_one_line(capsys.readouterr().err, "dropped_markers", "at least 2 of 17")
+    assert not (tmp_path / "other").exists()

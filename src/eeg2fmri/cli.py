@@ -68,11 +68,17 @@ def generate(
 def simulate(
     output: Annotated[Path, typer.Option(help="Folder of the new BIDS dataset; must not exist.")],
     subjects: Annotated[int, typer.Option(min=1, help="Number of subjects.")],
-    preset: Annotated[str, typer.Option(help="Geometry and timing.")] = "mini",
+    preset: Annotated[str, typer.Option(help="Geometry and timing: mini, noddi or xp2.")] = "mini",
     level: Annotated[str, typer.Option(help="default, realistic, easy or null (no coupling).")] = "default",
     seed: Annotated[int, typer.Option(help="The same seed gives the same files.")] = 42,
     volumes: Annotated[int | None, typer.Option(help="Volumes a run; the preset's by default.")] = None,
     jobs: Annotated[int, typer.Option(help="Processes.")] = 1,
+    eeg_front: Annotated[
+        float, typer.Option(help="Seconds of EEG added to the front of the recordings; cut off it where negative.")
+    ] = 0.0,
+    dropped_markers: Annotated[
+        float, typer.Option(help="Volume markers missing in each recording: how many, or below 1 their share.")
+    ] = 0.0,
 ) -> None:
     """Simulate simultaneous EEG-fMRI with known coupling, written as a BIDS dataset."""
     from .data.simulation import simulate_dataset
@@ -86,6 +92,8 @@ def simulate(
             seed=seed,
             num_volumes=volumes,
             num_jobs=jobs,
+            eeg_front=eeg_front,
+            dropped_markers=dropped_markers,
         )
     )
 

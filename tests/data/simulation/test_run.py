@@ -183,6 +183,8 @@ def test_impossible_levels_are_refused(values):
         {"pose": -1.0},
         {"noise": float("nan")},
         {"autocorrelation": 1.0},
+        {"blocks": 8},
+        {"whole_units": 1},
     ],
 )
 def test_impossible_presets_are_refused(values):

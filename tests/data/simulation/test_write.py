@@ -73,6 +73,7 @@ def test_truth_is_saved_with_its_config(root, run):
     config = json.loads((folder / "sub-002_task-rest_truth.json").read_text())
     assert config["level"]["coupling"] == 0.8
     assert config["network_names"] == list(run.truth["network_names"])
+    assert (config["eeg_front"], config["dropped_markers"], config["first_volume_onset"]) == (0.0, [], 4.0)
 
 
 def test_sidecars_agree_with_the_files(root):
@@ -128,6 +129,9 @@ def test_nothing_is_left_when_a_subject_fails(tmp_path, monkeypatch):
         {"num_subjects": 1, "num_volumes": 0},
         {"num_subjects": 1, "level": "hard"},
         {"num_subjects": 1, "seed": "42"},
+        {"num_subjects": 1, "eeg_front": -1e3},
+        {"num_subjects": 1, "dropped_markers": 149},
+        {"num_subjects": 1, "num_volumes": 20, "dropped_markers": 19},
     ],
 )
 def test_bad_arguments_are_refused_before_anything_is_written(arguments, tmp_path):
@@ -138,7 +142,10 @@ def test_bad_arguments_are_refused_before_anything_is_written(arguments, tmp_pat
 
 def test_labels_name_the_files(run, tmp_path):
     paths = write_run(run, tmp_path, "07", "02")
-    assert all(path.name.startswith("sub-07_task-rest_run-02_") and path.is_file() for path in paths)
+    of_all_runs = {"sub-07_electrodes.tsv", "sub-07_coordsystem.json"}
+    assert all(path.is_file() for path in paths)
+    others = {path.name for path in paths if not path.name.startswith("sub-07_task-rest_run-02_")}
+    assert others == of_all_runs
     for label in ("../x", "", "a_b"):
         with pytest.raises(InputError):
             write_run(run, tmp_path / "none", label)

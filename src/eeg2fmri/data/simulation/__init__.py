@@ -1,9 +1,12 @@
 """Simulated simultaneous EEG-fMRI with known coupling, written in the files that real recordings come in."""
 
 from .dataset import simulate_dataset, subject_label
+from .export import export_run
+from .levels import LEVELS, Level
 from .networks import BAND_NAMES, BANDS, DARK_NETWORK, NETWORK_NAMES, NETWORKS, Network
-from .presets import LEVELS, PRESETS, Level, Preset
+from .presets import PRESETS, Preset
 from .run import SimulatedRun, simulate_run
+from .task import Blocks
 from .write import write_run
 
 __all__ = [
@@ -14,10 +17,12 @@ __all__ = [
     "NETWORKS",
     "NETWORK_NAMES",
     "PRESETS",
+    "Blocks",
     "Level",
     "Network",
     "Preset",
     "SimulatedRun",
+    "export_run",
     "simulate_dataset",
     "simulate_run",
     "subject_label",

@@ -16,6 +16,7 @@ from .traits import Traits
 
 NODE_WIDTH = 8.0  # mm, standard deviation of a node's Gaussian
 SIGNAL = 1000.0  # scanner units, grey matter
+IN_VIEW = 0.5  # of a node's Gaussian: with less at the nearest voxel, the node lies outside of the scanned slices
 HEAD_CENTRE = np.array([0.0, -18.0, 6.0])  # MNI mm
 FIELD_OF_WARP = np.array([200.0, 240.0, 200.0])  # mm
 # Where air near the sinuses and ear canals takes signal away: centre (MNI mm), width (mm), share that is lost.
@@ -30,7 +31,8 @@ class Anatomy:
         image (`np.ndarray` of shape `(x, y, z)`): mean signal, scanner units.
         brain (`np.ndarray` of shape `(x, y, z)`): bool.
         liquid (`np.ndarray` of shape `(x, y, z)`): share of liquor and vessels.
-        maps (`np.ndarray` of shape `(num_networks, x, y, z)`): each network's pattern, 1 at its peak.
+        maps (`np.ndarray` of shape `(num_networks, x, y, z)`): each network's pattern, 1 at its peak;
+            below 1 everywhere for a network outside of the scanned slices.
         affine (`np.ndarray` of shape `(4, 4)`): voxels to mm.
     """
 
@@ -71,15 +73,21 @@ def build_anatomy(preset: Preset, traits: Traits) -> Anatomy:
 
 def _network_maps(places: np.ndarray, brain: np.ndarray, grey: np.ndarray, traits: Traits) -> np.ndarray:
     maps = np.zeros((len(NETWORK_NAMES), *brain.shape))
+    seen = np.zeros(len(NETWORK_NAMES), dtype=bool)
     for node, centre in enumerate(traits.nodes):
         blob = np.exp(-np.sum((places - centre) ** 2, axis=-1) / (2 * NODE_WIDTH**2))
+        in_view = blob.max() > IN_VIEW
         blob *= brain * (0.5 + 0.5 * grey)
-        maps[NODE_NETWORKS[node]] += blob / blob.max()
+        # Of a node outside of the slices, they show the tail alone.
+        maps[NODE_NETWORKS[node]] += blob / blob.max() if in_view else blob
+        seen[NODE_NETWORKS[node]] |= in_view
     dark = NETWORK_NAMES.index(DARK_NETWORK)
-    # The tails of the neighbours stop short of the dark region.
-    lit = np.clip(1 - 2 * maps[dark] / maps[dark].max(), 0, 1)
-    maps *= np.where(np.arange(len(maps)) == dark, 1, lit[..., None]).transpose(3, 0, 1, 2)
-    return maps / maps.max(axis=(1, 2, 3), keepdims=True)
+    if seen[dark]:
+        # The tails of the neighbours stop short of the dark region.
+        lit = np.clip(1 - 2 * maps[dark] / maps[dark].max(), 0, 1)
+        maps *= np.where(np.arange(len(maps)) == dark, 1, lit[..., None]).transpose(3, 0, 1, 2)
+    peaks = np.where(seen, maps.max(axis=(1, 2, 3)), 1.0)
+    return maps / peaks[:, None, None, None]
 
 
 def _to_template(scanner: np.ndarray, traits: Traits) -> np.ndarray:

@@ -7,9 +7,10 @@ from scipy import ndimage, signal
 
 from .anatomy import SIGNAL, Anatomy
 from .latents import HISTORY, RATE, SLOW_BAND, band_limited, respond, standardise
+from .levels import Level
 from .networks import NETWORKS
 from .physiology import Physiology, phase
-from .presets import Level, Preset
+from .presets import Preset
 from .traits import RESPONSE_PEAK, Traits
 
 SMOOTH_SHARE = 0.4  # of the noise variance

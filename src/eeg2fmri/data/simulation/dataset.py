@@ -11,10 +11,13 @@ from pathlib import Path
 from tqdm import tqdm
 
 from ...files import publish_folder
-from .presets import Level, Preset, find_level, find_preset
-from .run import check_num_volumes, simulate_run
+from .export import check_export, export_run
+from .levels import Level, find_level
+from .presets import Preset, find_preset
+from .run import check_num_volumes, simulate_run, volume_times
+from .sidecars import write_json, write_table
 from .streams import check_number
-from .write import write_json, write_run, write_table
+from .write import write_run
 
 _README = """Simulated simultaneous EEG-fMRI.
 
@@ -35,13 +38,16 @@ def simulate_dataset(
     num_volumes: int | None = None,
     num_jobs: int = 1,
     first_subject: int = 0,
+    eeg_front: float = 0.0,
+    dropped_markers: float = 0,
 ) -> Path:
     """Simulate a data set, one run a subject, and publish it all at once.
 
     ```
     output/
-      dataset_description.json  README  participants.tsv
-      sub-001/eeg/sub-001_task-rest_eeg.{vhdr,eeg,vmrk,json}, _channels.tsv, _events.tsv
+      dataset_description.json  README  participants.{tsv,json}
+      sub-001/eeg/sub-001_task-rest_eeg.{vhdr,eeg,vmrk,json}, _channels.tsv, _events.{tsv,json}
+      sub-001/eeg/sub-001_electrodes.tsv  sub-001_coordsystem.json
       sub-001/func/sub-001_task-rest_bold.{nii.gz,json}
       derivatives/truth/sub-001/sub-001_task-rest_truth.{safetensors,json}
     ```
@@ -57,6 +63,8 @@ def simulate_dataset(
         num_volumes (`int`, *optional*): instead of the preset's.
         num_jobs (`int`): processes. With more than one, call it under `if __name__ == "__main__":` in a script.
         first_subject (`int`): counted from 0; subject 0 is written as `sub-001`.
+        eeg_front (`float`): seconds of EEG added to the front of every recording (negative: cut off it).
+        dropped_markers (`float`): how many volume markers are missing in every recording, or below 1 their share.
 
     Returns:
         `Path`: the data set's root.
@@ -66,7 +74,8 @@ def simulate_dataset(
         FileError: when `output` exists or can't be written.
     """
     preset, level = find_preset(preset), find_level(level)
-    check_num_volumes(preset.num_volumes if num_volumes is None else num_volumes)
+    num_volumes = check_num_volumes(preset.num_volumes if num_volumes is None else num_volumes)
+    check_export(*volume_times(preset, num_volumes), eeg_front, dropped_markers)
     for name, number, minimum in (
         ("seed", seed, 0),
         ("num_subjects", num_subjects, 1),
@@ -77,7 +86,7 @@ def simulate_dataset(
     subjects = range(first_subject, first_subject + num_subjects)
     with publish_folder(output) as root:
         _write_description(root, preset, level, seed, subjects)
-        jobs = [(root, preset, level, seed, subject, num_volumes) for subject in subjects]
+        jobs = [(root, preset, level, seed, subject, num_volumes, eeg_front, dropped_markers) for subject in subjects]
         progress = tqdm(total=num_subjects, desc="Simulating", unit="subject", disable=None)
         with progress:
             for _ in _completed(jobs, num_jobs):
@@ -109,9 +118,17 @@ def _completed(jobs: list[tuple], num_jobs: int) -> Iterable[None]:
 
 
 def _simulate_subject(
-    root: Path, preset: Preset, level: Level, seed: int, subject: int, num_volumes: int | None
+    root: Path,
+    preset: Preset,
+    level: Level,
+    seed: int,
+    subject: int,
+    num_volumes: int,
+    eeg_front: float,
+    dropped_markers: float,
 ) -> None:
     run = simulate_run(preset, level, seed=seed, subject=subject, num_volumes=num_volumes)
+    run = export_run(run, eeg_front, dropped_markers)
     write_run(run, root, subject_label(subject))
 
 
@@ -127,6 +144,7 @@ def _write_description(root: Path, preset: Preset, level: Level, seed: int, subj
     (root / "README").write_text(_README.format(preset=preset.name, level=level.name, seed=seed), encoding="utf-8")
     rows = [(f"sub-{subject_label(subject)}", "simulated") for subject in subjects]
     write_table(root / "participants.tsv", [("participant_id", "group"), *rows])
+    write_json(root / "participants.json", {"group": {"Description": "Where the recordings come from."}})
     truth = root / "derivatives" / "truth"
     truth.mkdir(parents=True)
     generated = {"GeneratedBy": [{"Name": "eeg2fmri"}], "DatasetType": "derivative"}

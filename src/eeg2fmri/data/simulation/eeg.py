@@ -9,9 +9,10 @@ from scipy import fft
 
 from .head import cortex, electrode_positions, nearest_dipoles, referenced_fields
 from .latents import HISTORY, RATE, band_limited
+from .levels import Level
 from .networks import BANDS, CORTICAL_NODES, NETWORKS, NODE_NETWORKS
 from .physiology import Physiology
-from .presets import Level, Preset
+from .presets import Preset
 from .traits import Traits
 
 MODULATION = 0.45  # log amplitude per standard deviation of a latent

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy import fft, signal, stats
 
+from .levels import Level
 from .networks import BANDS, NETWORK_NAMES, NETWORKS
-from .presets import Level
 
 RATE = 10.0  # Hz
 HISTORY = 32.0  # s before the first EEG sample: the length of the haemodynamic response

@@ -9,10 +9,12 @@ import numpy as np
 from . import bold, eeg
 from .anatomy import build_anatomy
 from .latents import HISTORY, RATE, draw_latents
+from .levels import Level, find_level
 from .networks import BAND_NAMES, NETWORK_NAMES
 from .physiology import draw_physiology
-from .presets import Level, Preset, find_level, find_preset
+from .presets import Preset, find_preset
 from .streams import check_number, stream
+from .task import desynchronise, task_course
 from .traits import draw_traits
 
 MIN_VOLUMES = 10
@@ -27,17 +29,20 @@ class SimulatedRun:
         ecg (`np.ndarray` of shape `(num_samples,)`): volts.
         electrodes: names.
         sampling_rate (`float`): EEG, Hz.
-        volume_onsets (`np.ndarray` of shape `(num_volumes,)`): s from the first EEG sample.
+        volume_onsets (`np.ndarray` of shape `(num_volumes,)`): s from the first EEG sample;
+            negative where a cut EEG begins later.
         pulse_onsets (`np.ndarray` of shape `(num_beats,)`): R peaks, s from the first EEG sample.
         bold (`np.ndarray` of shape `(x, y, z, num_volumes)`): float32, scanner units.
         affine (`np.ndarray` of shape `(4, 4)`): voxels to mm.
         repetition_time (`float`): s.
         truth (`dict`): `latents` `[network, band, time]` at 10 Hz, `latent_times` (s from the first EEG sample),
             `coupled`, `uncoupled` and their sum `series` `[network, volume]`, `global_series` `[volume]`,
-            `maps` `[network, x, y, z]`, `weights` `[network, band]`, `response_peaks` `[network]` (s),
-            `network_names`, `band_names`.
+            `maps` `[network, x, y, z]`, `task_course` (at `latent_times`, 0 at rest), `weights` `[network, band]`,
+            `response_peaks` `[network]` (s), `network_names`, `band_names`.
         preset, level: what was simulated.
         seed, subject, run (`int`): which one.
+        eeg_front (`float`): seconds of EEG that an export added to the front (or cut off it, negative).
+        dropped_markers: the volumes, counted from 0, whose marker an export lost.
     """
 
     eeg: np.ndarray
@@ -55,6 +60,8 @@ class SimulatedRun:
     seed: int
     subject: int
     run: int
+    eeg_front: float = 0.0
+    dropped_markers: tuple[int, ...] = ()
 
 
 def simulate_run(
@@ -93,11 +100,14 @@ def simulate_run(
     def state(purpose: str) -> np.random.Generator:
         return stream(purpose, seed, subject, run)
 
-    onsets = preset.lead_in + preset.repetition_time * np.arange(num_volumes)
-    duration = preset.lead_in + preset.repetition_time * num_volumes
+    onsets, duration = volume_times(preset, num_volumes)
     num_samples = round(duration * preset.sampling_rate)
 
     latents, arousal = draw_latents(state("latents"), level, round((HISTORY + duration) * RATE) + 1)
+    course = np.zeros(latents.shape[-1])
+    if preset.blocks is not None:
+        course = traits.task_gain * task_course(preset.blocks, preset.lead_in, course.size, state("task"))
+        latents = desynchronise(latents, course)
     physiology = draw_physiology(state("physiology"), traits.heart_rate, duration)
 
     random = state("artefacts")
@@ -121,6 +131,7 @@ def simulate_run(
         "series": coupled + uncoupled,
         "global_series": shared,
         "maps": anatomy.maps,
+        "task_course": course,
         "weights": traits.weights,
         "response_peaks": traits.response_peaks,
         "network_names": NETWORK_NAMES,
@@ -143,6 +154,12 @@ def simulate_run(
         subject=subject,
         run=run,
     )
+
+
+def volume_times(preset: Preset, num_volumes: int) -> tuple[np.ndarray, float]:
+    """The volumes' onsets `[num_volumes]` and the end of the run, s from the first EEG sample."""
+    onsets = preset.lead_in + preset.repetition_time * np.arange(num_volumes)
+    return onsets, preset.lead_in + preset.repetition_time * num_volumes
 
 
 def check_num_volumes(num_volumes: int) -> int:

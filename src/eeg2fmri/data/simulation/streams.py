@@ -17,6 +17,9 @@ _PURPOSES = (
     "sensors",
     "confounds",
     "noise",
+    "task",
+    "markers",
+    "front",
 )
 
 

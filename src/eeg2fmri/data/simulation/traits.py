@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .levels import Level
 from .networks import NETWORKS, NODES
-from .presets import Level, Preset
+from .presets import Preset
 from .streams import stream
 
 POSITION_JITTER = 4.0  # mm
@@ -20,6 +21,7 @@ ROTATION_JITTER = 6.0  # degrees
 TRANSLATION_JITTER = 6.0  # mm
 SCALE_JITTER = 0.05
 WARP_JITTER = 3.0  # mm
+TASK_JITTER = 0.3
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,7 @@ class Traits:
         coil (`np.ndarray` of shape `(3,)`): gradient of the coil's sensitivity along x, y, z, per 100 mm.
         rotation (degrees), translation (mm), scale (`np.ndarray` of shape `(3,)`): the head's pose and size.
         warp (`np.ndarray` of shape `(3, 4, 4, 4)`): smooth deformation on a coarse grid, mm.
+        task_gain (`float`): how strongly the rhythms respond to a task.
     """
 
     nodes: np.ndarray
@@ -57,6 +60,7 @@ class Traits:
     translation: np.ndarray
     scale: np.ndarray
     warp: np.ndarray
+    task_gain: float
 
 
 def draw_traits(preset: Preset, level: Level, seed: int, subject: int) -> Traits:
@@ -80,6 +84,7 @@ def draw_traits(preset: Preset, level: Level, seed: int, subject: int) -> Traits
         warp=preset.pose * WARP_JITTER * random.standard_normal((3, 4, 4, 4)),
         background_picks=random.random(120),
         electrode_shifts=ELECTRODE_JITTER * random.standard_normal((len(preset.electrodes) + 1, 3)),
+        task_gain=float(np.exp(TASK_JITTER * _clipped(random, 1)[0])),
     )
 
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
-from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +11,9 @@ from safetensors.numpy import save_file
 
 from ...errors import InputError
 from ...recordings.bold import bold_image, write_bold
-from .brainvision import BrainVisionMarker, write_brainvision
 from .run import SimulatedRun
+from .sidecars import write_json, write_table
+from .write_eeg import EVENT_COLUMNS, write_eeg
 
 
 def write_run(
@@ -46,56 +45,9 @@ def write_run(
     for folder in folders:
         folder.mkdir(parents=True, exist_ok=True)
     return [
-        *_write_eeg(run, folders[0], stem),
+        *write_eeg(run, folders[0], subject, stem),
         *_write_bold(run, folders[1], stem),
         *_write_truth(run, folders[2], stem),
-    ]
-
-
-def _write_eeg(run: SimulatedRun, folder: Path, stem: str) -> list[Path]:
-    preset = run.preset
-    volumes = np.rint(run.volume_onsets * run.sampling_rate).astype(int)
-    pulses = np.rint(run.pulse_onsets * run.sampling_rate).astype(int)
-    markers = [BrainVisionMarker("Response", "R128", int(sample)) for sample in volumes]
-    markers += [
-        BrainVisionMarker("Pulse Artifact", "R", int(sample)) for sample in pulses if sample < run.eeg.shape[1]
-    ]
-    names = (*run.electrodes, "ECG")
-    paths = write_brainvision(
-        folder / f"{stem}_eeg.vhdr",
-        np.vstack([run.eeg, run.ecg]),
-        names,
-        run.sampling_rate,
-        markers,
-        preset.reference,
-    )
-    description = {
-        "TaskName": preset.task,
-        "SamplingFrequency": run.sampling_rate,
-        "EEGReference": preset.reference,
-        "EEGGround": "AFz",
-        "EEGPlacementScheme": "10-10",
-        "PowerLineFrequency": 50,
-        "SoftwareFilters": "n/a",
-        "EEGChannelCount": len(run.electrodes),
-        "ECGChannelCount": 1,
-        "EOGChannelCount": 0,
-        "EMGChannelCount": 0,
-        "MiscChannelCount": 0,
-        "TriggerChannelCount": 0,
-        "RecordingDuration": run.eeg.shape[1] / run.sampling_rate,
-        "RecordingType": "continuous",
-    }
-    channels = [(name, "ECG" if name == "ECG" else "EEG", "µV", f"{run.sampling_rate:g}") for name in names]
-    events = [(f"{sample / run.sampling_rate:.6f}", "n/a", "R128", str(sample)) for sample in volumes]
-    return [
-        *paths,
-        write_json(folder / f"{stem}_eeg.json", description),
-        write_table(
-            folder / f"{stem}_channels.tsv",
-            [("name", "type", "units", "sampling_frequency"), *channels],
-        ),
-        write_table(folder / f"{stem}_events.tsv", [("onset", "duration", "value", "sample"), *events]),
     ]
 
 
@@ -103,10 +55,21 @@ def _write_bold(run: SimulatedRun, folder: Path, stem: str) -> list[Path]:
     space = "mni" if run.preset.pose == 0 else "native"
     image = bold_image(run.bold, run.affine, run.repetition_time, space=space)
     image.set_data_dtype(np.int16)
+    if run.preset.whole_units:
+        image.header.set_slope_inter(1, 0)
     path = folder / f"{stem}_bold.nii.gz"
     write_bold(image, path)
     description = {"TaskName": run.preset.task, "RepetitionTime": run.repetition_time}
-    return [path, write_json(folder / f"{stem}_bold.json", description)]
+    paths = [path, write_json(folder / f"{stem}_bold.json", description)]
+    blocks = run.preset.blocks
+    if blocks is not None:
+        events = [(onset, f"{blocks.rest:g}", "rest") for onset in blocks.rest_onsets]
+        events += [(onset, f"{blocks.task:g}", "task") for onset in blocks.task_onsets]
+        end = run.repetition_time * run.bold.shape[3]
+        rows = [(f"{onset:g}", *others) for onset, *others in sorted(events) if onset < end]
+        paths.append(write_table(folder / f"{stem}_events.tsv", [("onset", "duration", "trial_type"), *rows]))
+        paths.append(write_json(folder / f"{stem}_events.json", {"trial_type": EVENT_COLUMNS["trial_type"]}))
+    return paths
 
 
 def _write_truth(run: SimulatedRun, folder: Path, stem: str) -> list[Path]:
@@ -122,21 +85,12 @@ def _write_truth(run: SimulatedRun, folder: Path, stem: str) -> list[Path]:
         "subject": run.subject,
         "run": run.run,
         "num_volumes": run.bold.shape[3],
+        "eeg_front": run.eeg_front,
+        "first_volume_onset": float(run.volume_onsets[0]),
+        "dropped_markers": list(run.dropped_markers),
         "network_names": list(run.truth["network_names"]),
         "band_names": list(run.truth["band_names"]),
         "preset": dataclasses.asdict(run.preset),
         "level": dataclasses.asdict(run.level),
     }
     return [path, write_json(folder / f"{stem}_truth.json", config)]
-
-
-def write_json(path: Path, content: dict) -> Path:
-    """Write a JSON sidecar."""
-    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    return path
-
-
-def write_table(path: Path, rows: Iterable[tuple[str, ...]]) -> Path:
-    """Write a table of tab-separated values, the names of the columns first."""
-    path.write_text("".join("\t".join(row) + "\n" for row in rows), encoding="utf-8")
-    return path
