@@ -1,11 +1,14 @@
 """The recipe of the paper's reference [24], fault by fault."""
 
+import json
+
 import numpy as np
 import pytest
 
-from eeg2fmri import EEGProcessor
+from eeg2fmri import EEGProcessor, PairedDataset
 from eeg2fmri.data.alignment import Timing, align_run
 from eeg2fmri.data.calhas import calhas_pairs, calhas_runs
+from eeg2fmri.data.prepare import prepare_dataset
 from eeg2fmri.errors import InputError, RecordingError
 from eeg2fmri.recordings.layouts import RunFiles
 from tiny_files import ELECTRODES, write_eeg, write_run
@@ -45,6 +48,7 @@ def test_it_counts_from_sample_0_whatever_the_markers_say(run):
     aligned = align_run(run, processor(1.0), Timing("calhas", "xp2"))
     assert aligned.volumes.tolist() == list(range(16, 40))
     np.testing.assert_array_equal(aligned.onsets, np.arange(16.0, 40.0))
+    assert "first volume is at 5.000 s" in aligned.alignment.warnings[0]
     right = align_run(run, processor(1.0))
     np.testing.assert_allclose(right.onsets, 5.0 + right.volumes, atol=1e-9)
     assert right.volumes[0] == 5  # ten seconds of EEG before it
@@ -81,3 +85,45 @@ def test_options_that_contradict_each_other_are_refused(settings):
 def test_only_its_own_datasets_are_known(run):
     with pytest.raises(InputError, match=r"'calhas' with the layout 'bids'.*noddi or xp2"):
         calhas_runs([run], "bids")
+
+
+def noddi_tree(root):
+    """Sixteen subjects of 300 volumes whose scans begin anywhere in the EEG, as they do."""
+    for index, subject in enumerate(("32", *map(str, range(35, 41)), *map(str, range(42, 51)))):
+        start = 0.14 + 2.16 * 7 * index
+        markers = [(start + 2.16 * volume, "Scanner/Scan Start") for volume in range(300)]
+        write_eeg(root / f"EEG1/{subject}/export/{subject}.vhdr", markers, seconds=650 + start, seed=index)
+        write_run(root / f"fMRI/{subject}/05_rest_with_cross.nii.gz", 300, 2.16, seed=index)
+
+
+def xp2_tree(root):
+    """Seventeen subjects of 332 volumes and 320 s of preprocessed EEG."""
+    for number in (*range(201, 208), 210, 211, 213, *range(216, 223)):
+        name = f"sub-xp{number}_task-MIpost"
+        folder = root / f"derivatives/sub-xp{number}/eeg_pp"
+        write_eeg(folder / f"d_{name}_eeg_pp.vhdr", [(0.0, "Stimulus/S 99")], seconds=320.0, seed=number)
+        write_run(root / f"sub-xp{number}/func/{name}_bold.nii.gz", 332, seed=number)
+
+
+@pytest.mark.parametrize(
+    ("layout", "tree", "repetition_time", "split", "num_pairs"),
+    [("noddi", noddi_tree, 2.16, (1, 1), 2870), ("xp2", xp2_tree, 1.0, (2, 2), 4828)],
+)
+def test_prepare_gives_the_paper_s_number_of_pairs(tmp_path, layout, tree, repetition_time, split, num_pairs):
+    tree(tmp_path / layout)
+    recipe = {
+        "eeg_processor": {
+            **{"electrodes": list(ELECTRODES), "sampling_rate": 100.0, "num_frequencies": 20},
+            "window_start": -10 * repetition_time,
+        },
+        "volume_processor": {
+            **{"mode": "minmax_volume", "sample_size": [8, 8, 8], "grid_shape": [8, 8, 6]},
+            "repetition_time": repetition_time,
+        },
+    }
+    (tmp_path / "recipe.json").write_text(json.dumps(recipe))
+    options = {"num_validation": split[0], "num_test": split[1], "layout": layout, "preset": "calhas"}
+    output, _ = prepare_dataset(tmp_path / layout, tmp_path / "pairs", recipe=tmp_path / "recipe.json", **options)
+    datasets = [PairedDataset(output, name) for name in ("train", "validation", "test")]
+    assert sum(len(dataset) for dataset in datasets) == num_pairs
+    assert [len(dataset.subjects) for dataset in datasets[1:]] == list(split)

@@ -116,10 +116,19 @@ def test_a_coarse_clock_is_no_irregular_marker():
 
 
 def test_a_stated_onset_warns_that_nothing_confirms_it():
-    found = stated_alignment(-2.742, 5, 1.0)
+    found = stated_alignment(recording({}), -2.742, 5, 1.0)
     np.testing.assert_allclose(found.onsets, [-2.742, -1.742, -0.742, 0.258, 1.258])
     assert found.marker is None
     assert "no volume marker confirms" in found.warnings[0]
+
+
+def test_a_stated_onset_is_compared_with_markers_that_are_there():
+    found = stated_alignment(recording({"T": VOLUMES}), 0.0, 100, TR)
+    assert found.onsets[0] == 0.0
+    assert found.warnings == ("'T' contradicts it: by that marker the first volume is at 7.500 s",)
+    found = stated_alignment(recording({"T": VOLUMES}), 7.501, 100, TR)
+    assert found.warnings == ()
+    assert found.reason.endswith("as 'T' confirms")
 
 
 def test_spans():

@@ -86,7 +86,7 @@ def align_run(run: RunFiles, eeg_processor: EEGProcessor, timing: Timing | None 
     if timing.preset == "calhas":
         _check_calhas_window(eeg_processor, repetition_time)
         _, candidates = calhas_pairs(bold.num_volumes, repetition_time, CALHAS[timing.layout].bold_shift)
-        alignment = stated_alignment(0.0, bold.num_volumes, repetition_time)
+        alignment = stated_alignment(recording, 0.0, bold.num_volumes, repetition_time, "assumed by the preset calhas")
     else:
         candidates = np.arange(bold.num_volumes)
         alignment = _alignment(run, timing, recording, bold.num_volumes, repetition_time)
@@ -129,7 +129,8 @@ def _alignment(
     asked_for_markers = timing.marker is not None or timing.lead_in is not None
     first_volume = run.first_volume if timing.first_volume is None and not asked_for_markers else timing.first_volume
     if first_volume is not None:
-        return stated_alignment(first_volume, num_volumes, repetition_time)
+        origin = "stated" if timing.first_volume is not None else f"known from the dataset ({timing.layout})"
+        return stated_alignment(recording, first_volume, num_volumes, repetition_time, origin)
     return find_alignment(recording, num_volumes, repetition_time, marker=marker, lead_in=lead_in)
 
 

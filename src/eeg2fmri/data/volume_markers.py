@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 from collections import defaultdict
 from collections.abc import Sequence
@@ -55,15 +56,28 @@ class _Train:
     filled: np.ndarray  # [event], bool
 
 
-def stated_alignment(first_volume: float, num_volumes: int, repetition_time: float) -> Alignment:
-    """Onsets from a stated constant, for EEG without volume markers: nothing in the recording confirms them.
+def stated_alignment(
+    recording: EEGRecording, first_volume: float, num_volumes: int, repetition_time: float, origin: str = "stated"
+) -> Alignment:
+    """Onsets from a constant, for EEG without volume markers; markers that are there are compared with it.
 
     Args:
+        recording ([`EEGRecording`]): with its markers, if any.
         first_volume (`float`): seconds from the first EEG sample to the first stored volume; negative when the EEG
             starts later.
         num_volumes (`int`): stored volumes.
         repetition_time (`float`): seconds between them.
+        origin (`str`): where the constant comes from, for the reason.
     """
+    reason = f"{origin}: the first volume at {first_volume:.3f} s, then one every {repetition_time:g} s"
+    warnings: tuple[str, ...] = ("no volume marker confirms the onsets; an error in the first one shifts every pair",)
+    with contextlib.suppress(RecordingError):
+        marked = find_alignment(recording, num_volumes, repetition_time)
+        marker, difference = repr(marked.marker), abs(marked.offset - first_volume)
+        if difference <= SPACING_TOLERANCE * repetition_time:
+            reason, warnings = f"{reason}, as {marker} confirms", ()
+        else:
+            warnings = (f"{marker} contradicts it: by that marker the first volume is at {marked.offset:.3f} s",)
     return Alignment(
         marker=None,
         onsets=first_volume + repetition_time * np.arange(num_volumes),
@@ -72,8 +86,8 @@ def stated_alignment(first_volume: float, num_volumes: int, repetition_time: flo
         drift=0.0,
         lead_in=0,
         filled=(),
-        reason=f"stated: the first volume at {first_volume:.3f} s, then one every {repetition_time:g} s",
-        warnings=("no volume marker confirms the onsets; an error in the stated one shifts every pair",),
+        reason=reason,
+        warnings=warnings,
     )
 
 

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from ...errors import EEG2fMRIError, InputError
-from ..brainvision import read_header, read_markers
+from ..brainvision import read_markers_alone
 from .runs import RunFiles, RunProblem, RunSearch, nothing_of_layout
 
 EEG_KINDS = ("preprocessed", "raw")
@@ -24,7 +24,7 @@ def search_xp2(root: str | os.PathLike, eeg: str = "preprocessed", tasks: str = 
     used: the channels' names are those of the EEG header) and head-motion files that are not named after their run.
 
     The preprocessed EEG starts at the first `Stimulus/S 99`, some seconds after the first volume, and its marker file
-    may hold no volume markers. Where the raw recording's markers are there, they give the offset.
+    may hold no volume markers. Where the raw recording's header and markers are there, they give the offset.
 
     Args:
         root: the dataset's folder.
@@ -67,7 +67,7 @@ def _by_run(paths) -> dict[str, Path]:
 def _offset_of_first_volume(raw: Path) -> float | None:
     """Seconds from the first `S 99`, where the preprocessed EEG starts, to the first volume: a negative number."""
     try:
-        markers = read_markers(read_header(raw))
+        markers = read_markers_alone(raw)
     except EEG2fMRIError:  # an unfetched raw recording is no fault of the preprocessed one
         return None
     firsts: dict[str, float] = {}
