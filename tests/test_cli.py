@@ -222,3 +222,78 @@ def test_simulate_makes_recordings_as_they_are_exported(monkeypatch, capsys, tmp
     assert run(monkeypatch, "simulate", "--output", tmp_path / "other", *options[:-1], 19) == 2
     assert_one_line(capsys.readouterr().err, "dropped_markers", "at least 2 of 17")
     assert not (tmp_path / "other").exists()
+
+
+@pytest.fixture
+def table(tmp_path):
+    """Three runs of a study of one's own, and the recipe for them."""
+    from tiny_files import ELECTRODES, write_eeg, write_run
+
+    lines = ["eeg,bold,subject,run"]
+    for subject in ("A", "B", "C"):
+        markers = [(0.5 + k, "Stimulus/T") for k in range(30)]
+        write_eeg(tmp_path / f"{subject}.vhdr", markers, seconds=31.0)
+        write_run(tmp_path / f"{subject}.nii.gz", 30)
+        lines.append(f"{subject}.vhdr,{subject}.nii.gz,{subject},1")
+    (tmp_path / "runs.csv").write_text("\n".join(lines) + "\n")
+    recipe = {"eeg_processor": {"electrodes": list(ELECTRODES), "sampling_rate": 100.0, "num_frequencies": 20,
+                                "num_windows": 4, "window_start": -8.0},
+              "volume_processor": {"sample_size": [8, 8, 8], "grid_shape": [8, 8, 6], "repetition_time": 1.0,
+                                   "mode": "minmax_run"}}  # fmt: skip
+    (tmp_path / "recipe.json").write_text(json.dumps(recipe))
+    return tmp_path / "runs.csv"
+
+
+def prepare_table(monkeypatch, table, *options):
+    fixed = ("--layout", "table", "--output", table.parent / "pairs", "--recipe", table.parent / "recipe.json")
+    return run(monkeypatch, "prepare", table, *fixed, *options)
+
+
+def test_prepare_names_every_bad_run_and_writes_nothing(monkeypatch, capsys, table):
+    cut(table.parent / "A.eeg")
+    cut(table.parent / "B.nii.gz")
+    assert prepare_table(monkeypatch, table) == 2
+    error = capsys.readouterr().err
+    assert "error: runs: found 2 that can't be used beside 1 that can" in error
+    assert "\n  sub-A_run-1: " in error
+    assert "\n  sub-B_run-1: " in error
+    assert "Traceback" not in error
+    assert not (table.parent / "pairs").exists()
+
+
+def test_prepare_can_leave_bad_runs_out_and_says_so(monkeypatch, capsys, table):
+    cut(table.parent / "B.nii.gz")
+    options = ("--skip-invalid", "--validation-subjects", 1, "--test-subjects", 0)
+    assert prepare_table(monkeypatch, table, *options) == 0
+    printed = capsys.readouterr()
+    assert "invalid: sub-B_run-1: " in printed.err
+    assert printed.out.strip() == str(table.parent / "pairs")
+    report = json.loads((table.parent / "pairs/alignment_report.json").read_text())
+    assert {entry["name"]: entry["marker"] for entry in report["runs"]} == dict.fromkeys(
+        ("sub-A_run-1", "sub-C_run-1"), "Stimulus/T"
+    )
+
+
+def test_prepare_takes_a_lead_in_or_a_stated_onset(monkeypatch, table):
+    for option, offset in ((("--marker", "T", "--lead-in", 0), 0.5), (("--first-volume", 0.25), 0.25)):
+        assert prepare_table(monkeypatch, table, *option) == 0
+        report = json.loads((table.parent / "pairs/alignment_report.json").read_text())
+        assert [entry["offset"] for entry in report["runs"]] == pytest.approx([offset] * 3)
+        shutil.rmtree(table.parent / "pairs")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--layout", "brain"], ["'brain'", "bids or noddi or xp2 or table"]),
+        (["--preset", "magic"], ["'magic'", "aligned or calhas"]),
+        (["--preset", "calhas"], ["'calhas'", "noddi or xp2"]),
+        (["--eeg", "raw"], ["eeg", "'table'"]),
+        (["--first-volume", "1", "--lead-in", "2"], ["first_volume", "lead_in"]),
+        (["--validation-subjects", "3"], ["3 subjects for 3 validation"]),
+    ],
+)
+def test_a_wrong_option_of_prepare_is_one_clear_line(monkeypatch, capsys, table, options, words):
+    assert prepare_table(monkeypatch, table, *options) == 2
+    assert_one_line(capsys.readouterr().err, *words)
+    assert not (table.parent / "pairs").exists()

@@ -100,35 +100,54 @@ def simulate(
 
 @app.command()
 def prepare(
-    root: Annotated[Path, typer.Argument(help="BIDS dataset with EEG and BOLD of the same runs.")],
+    root: Annotated[Path, typer.Argument(help="The dataset's folder, or the CSV file of the layout table.")],
     output: Annotated[Path, typer.Option(help="Folder of the paired dataset; must not exist.")],
     recipe: Annotated[Path, typer.Option(help="JSON with the sections eeg_processor and volume_processor.")],
+    layout: Annotated[str, typer.Option(help="bids, noddi, xp2 or table.")] = "bids",
+    preset: Annotated[
+        str, typer.Option(help="aligned (by the scanner's markers), or calhas (from sample 0, as reference [24]).")
+    ] = "aligned",
+    eeg: Annotated[str | None, typer.Option(help="xp2 only: preprocessed (default) or raw.")] = None,
+    tasks: Annotated[str | None, typer.Option(help="xp2 only: all (default) or MIpost, as the paper.")] = None,
     validation_subjects: Annotated[int, typer.Option(help="Subjects kept for validation.")] = 1,
     test_subjects: Annotated[int, typer.Option(help="Subjects kept for the test.")] = 1,
-    marker: Annotated[str | None, typer.Option(help="Volume marker; found by count and spacing by default.")] = None,
+    marker: Annotated[
+        str | None, typer.Option(help="Volume marker or pattern; found by count and spacing by default.")
+    ] = None,
+    lead_in: Annotated[
+        int | None,
+        typer.Option(help="Markers before the first stored volume; negative: stored volumes before the first marker."),
+    ] = None,
+    first_volume: Annotated[
+        float | None, typer.Option(help="Seconds from the first EEG sample to the first volume, instead of markers.")
+    ] = None,
+    skip_invalid: Annotated[bool, typer.Option("--skip-invalid", help="Leave unusable runs out.")] = False,
     seed: Annotated[int, typer.Option(help="Seed of the split.")] = 42,
     jobs: Annotated[int, typer.Option(help="Processes.")] = 1,
 ) -> None:
     """Pair EEG windows with volumes by the scanner's markers, split by subject, ready for training."""
-    from .data.pairs import build_pairs, split_subjects
-    from .processing.eeg import EEGProcessor
-    from .processing.volume import VolumeProcessor
-    from .recipes import read_recipe
-    from .recordings.layouts import find_bids_runs
+    from .data.prepare import prepare_dataset
 
-    settings = read_recipe(recipe)
-    runs = find_bids_runs(root)
-    print(
-        build_pairs(
-            runs,
-            output,
-            eeg_processor=EEGProcessor(**settings["eeg_processor"]),
-            volume_processor=VolumeProcessor(**settings["volume_processor"]),
-            split=split_subjects([run.subject for run in runs], validation_subjects, test_subjects, seed),
-            marker=marker,
-            num_jobs=jobs,
-        )
+    layout_options = {name: value for name, value in (("eeg", eeg), ("tasks", tasks)) if value is not None}
+    path, problems = prepare_dataset(
+        root,
+        output,
+        recipe=recipe,
+        layout=layout,
+        layout_options=layout_options,
+        preset=preset,
+        marker=marker,
+        lead_in=lead_in,
+        first_volume=first_volume,
+        num_validation=validation_subjects,
+        num_test=test_subjects,
+        seed=seed,
+        skip_invalid=skip_invalid,
+        num_jobs=jobs,
     )
+    for problem in problems:
+        print(f"{problem.kind}: {problem.run}: {problem.reason}", file=sys.stderr)
+    print(path)
 
 
 def main() -> None:

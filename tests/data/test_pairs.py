@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from eeg2fmri import EEGProcessor, PairedDataset, VolumeProcessor, read_bold, read_eeg
-from eeg2fmri.data.alignment import volume_onsets
+from eeg2fmri.data.alignment import Timing, volume_onsets
 from eeg2fmri.data.pairs import build_pairs, split_subjects
 from eeg2fmri.errors import FileError, InputError, RecordingError
 from eeg2fmri.recordings.layouts import find_bids_runs
@@ -90,7 +90,7 @@ def test_a_run_that_does_not_fit_leaves_no_dataset(simulated, tmp_path):
             eeg_processor=eeg,
             volume_processor=volume,
             split=split_subjects([run.subject for run in runs], 1, 1, seed=0),
-            marker="no such marker",
+            timing=Timing(marker="no such marker"),
         )
     assert list(tmp_path.iterdir()) == []
 

@@ -1,54 +1,59 @@
-"""Which moment of the EEG belongs to which volume, from the scanner's markers in the recording."""
+"""Which moment of the EEG belongs to which volume of a run."""
 
 from __future__ import annotations
 
-from collections import defaultdict
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
-from ..errors import RecordingError
+from ..errors import InputError, RecordingError
 from ..processing.eeg import EEGProcessor
 from ..recordings.bold import BOLDRun, read_bold
 from ..recordings.eeg import EEGRecording, read_eeg
 from ..recordings.layouts import RunFiles
+from .calhas import CALHAS, NUM_WINDOWS, calhas_pairs
+from .volume_markers import Alignment, find_alignment, stated_alignment
 
-SPACING_TOLERANCE = 0.01  # share of the repetition time
+__all__ = ["AlignedRun", "Alignment", "Timing", "align_run", "covered", "find_alignment", "volume_onsets"]
+
+PRESETS = ("aligned", "calhas")
 
 
-def volume_onsets(
-    recording: EEGRecording, num_volumes: int, repetition_time: float, marker: str | None = None
-) -> np.ndarray:
-    """Onset of every volume in seconds from the first EEG sample (SPEC of the aligned preset).
-
-    The marker is the one that appears once per volume at the repetition time's spacing, or the one that is named.
+@dataclass(frozen=True)
+class Timing:
+    """How the volumes of runs are found in their EEG. What is not stated here is taken from each run's own files.
 
     Args:
-        recording ([`EEGRecording`]): with its markers.
-        num_volumes (`int`): stored volumes of the BOLD run.
-        repetition_time (`float`): seconds between volumes.
-        marker (`str`, *optional*): the description of the volume marker, e.g. `"Response/R128"`.
-
-    Returns:
-        `np.ndarray` of shape `[num_volumes]`: seconds.
+        preset (`str`): `"aligned"` (by the scanner's markers), or `"calhas"` (from sample 0, as the paper's reference
+            [24]; for `"noddi"` and `"xp2"`).
+        layout (`str`): the dataset's layout; `"calhas"` depends on it.
+        marker (`str`, *optional*): the volume marker or a pattern of it.
+        lead_in (`int`, *optional*): markers before the first stored volume; negative: stored volumes before the
+            first marker.
+        first_volume (`float`, *optional*): seconds from the first EEG sample to the first stored volume, instead of
+            any marker.
 
     Raises:
-        RecordingError: when no marker, or more than one, fits; all markers are listed.
+        InputError: for an unknown preset, or values that contradict each other.
     """
-    onsets = defaultdict(list)
-    for event in recording.markers:
-        onsets[event.description].append(event.onset)
-    candidates = {name: np.asarray(times) for name, times in onsets.items() if marker in (None, name)}
-    fitting = {name: times for name, times in candidates.items() if _fits(times, num_volumes, repetition_time)}
-    if len(fitting) == 1:
-        return next(iter(fitting.values()))
-    listing = ", ".join(f"{name!r} {_describe(onsets[name])}" for name in sorted(onsets)) or "no markers"
-    raise RecordingError(
-        recording.source,
-        found=f"{len(fitting)} fitting markers among {listing}",
-        expected=f"one marker with {num_volumes} events {repetition_time:g} s apart, one per stored volume",
-        remedy="Name the volume marker, and check that EEG and BOLD are of the same run and both complete.",
-    )
+
+    preset: str = "aligned"
+    layout: str = "bids"
+    marker: str | None = None
+    lead_in: int | None = None
+    first_volume: float | None = None
+
+    def __post_init__(self):
+        markers = [name for name in ("marker", "lead_in") if getattr(self, name) is not None]
+        if self.preset not in PRESETS:
+            raise _contradiction(f"preset {self.preset!r}", " or ".join(PRESETS))
+        if self.preset == "calhas" and (markers or self.first_volume is not None):
+            raise _contradiction("preset 'calhas' with a marker or an onset", "neither: it counts from sample 0")
+        if self.preset == "calhas" and self.layout not in CALHAS:
+            raise _contradiction(f"preset 'calhas' with the layout {self.layout!r}", " or ".join(CALHAS))
+        if self.first_volume is not None and (markers or not math.isfinite(self.first_volume)):
+            raise _contradiction(f"first_volume {self.first_volume} beside {markers}", "either, and a finite number")
 
 
 @dataclass(frozen=True)
@@ -60,24 +65,54 @@ class AlignedRun:
     volumes: np.ndarray  # [N], indices of the volumes with a whole window
     onsets: np.ndarray  # [N], their onsets in seconds from the first EEG sample
     repetition_time: float
+    alignment: Alignment
 
 
-def align_run(run: RunFiles, eeg_processor: EEGProcessor, marker: str | None = None) -> AlignedRun:
+def align_run(run: RunFiles, eeg_processor: EEGProcessor, timing: Timing | None = None) -> AlignedRun:
     """Read a run and find out which EEG belongs to which volume.
 
     Raises:
         RecordingError: when the files do not fit each other.
         FileError: when one can't be read.
+        InputError: when the processor's window is not that of the preset `"calhas"`.
     """
-    recording, bold = read_eeg(run.eeg), read_bold(run.bold)
+    timing = Timing() if timing is None else timing
+    recording, bold = read_eeg(run.eeg), read_bold(run.bold, repetition_time=run.repetition_time)
     if bold.repetition_time is None:
         raise RecordingError(
             run.bold, found="a single volume", expected="a run over time", remedy="Give the whole 4-D run."
         )
-    onsets = volume_onsets(recording, bold.num_volumes, bold.repetition_time, marker)
-    config = eeg_processor.config
-    volumes = np.flatnonzero(covered(onsets, config.window_start, config.window_stop, recording.duration))
-    return AlignedRun(recording, bold, volumes, onsets[volumes], bold.repetition_time)
+    repetition_time, config = bold.repetition_time, eeg_processor.config
+    if timing.preset == "calhas":
+        _check_calhas_window(eeg_processor, repetition_time)
+        _, candidates = calhas_pairs(bold.num_volumes, repetition_time, CALHAS[timing.layout].bold_shift)
+        alignment = stated_alignment(recording, 0.0, bold.num_volumes, repetition_time, "assumed by the preset calhas")
+    else:
+        candidates = np.arange(bold.num_volumes)
+        alignment = _alignment(run, timing, recording, bold.num_volumes, repetition_time)
+    onsets = alignment.onsets[candidates]
+    whole = covered(onsets, config.window_start, config.window_stop, recording.duration)
+    if not whole.any() or (timing.preset == "calhas" and not whole.all()):
+        raise RecordingError(
+            recording.source,
+            found=f"{recording.duration:.3f} s of EEG, which holds the windows of {whole.sum()} volumes; the first "
+            f"volume is at {alignment.offset:.3f} s",
+            expected=f"those of {f'all {len(candidates)}' if timing.preset == 'calhas' else 'some'} volumes, from "
+            f"{config.window_start:g} to {config.window_stop:g} s around their onsets",
+            remedy="Give the EEG of the whole run, or a shorter window.",
+        )
+    return AlignedRun(recording, bold, candidates[whole], onsets[whole], repetition_time, alignment)
+
+
+def volume_onsets(
+    recording: EEGRecording, num_volumes: int, repetition_time: float, marker: str | None = None
+) -> np.ndarray:
+    """Onset of every volume in seconds from the first EEG sample, `[num_volumes]`; see [`find_alignment`].
+
+    Raises:
+        RecordingError: when no marker, or more than one, fits; all markers are listed.
+    """
+    return find_alignment(recording, num_volumes, repetition_time, marker=marker).onsets
 
 
 def covered(onsets: np.ndarray, window_start: float, window_stop: float, duration: float) -> np.ndarray:
@@ -85,13 +120,32 @@ def covered(onsets: np.ndarray, window_start: float, window_stop: float, duratio
     return (onsets + window_start >= 0) & (onsets + window_stop <= duration)
 
 
-def _fits(times: np.ndarray, num_volumes: int, repetition_time: float) -> bool:
-    if len(times) != num_volumes or num_volumes < 2:
-        return False
-    return bool(np.all(np.abs(np.diff(times) - repetition_time) <= SPACING_TOLERANCE * repetition_time))
+def _alignment(
+    run: RunFiles, timing: Timing, recording: EEGRecording, num_volumes: int, repetition_time: float
+) -> Alignment:
+    """What is asked for goes before what the dataset knows, and that before the automatic choice."""
+    marker = run.marker if timing.marker is None else timing.marker
+    lead_in = run.lead_in if timing.lead_in is None else timing.lead_in
+    asked_for_markers = timing.marker is not None or timing.lead_in is not None
+    first_volume = run.first_volume if timing.first_volume is None and not asked_for_markers else timing.first_volume
+    if first_volume is not None:
+        origin = "stated" if timing.first_volume is not None else f"known from the dataset ({timing.layout})"
+        return stated_alignment(recording, first_volume, num_volumes, repetition_time, origin)
+    return find_alignment(recording, num_volumes, repetition_time, marker=marker, lead_in=lead_in)
 
 
-def _describe(times: list[float]) -> str:
-    if len(times) < 2:
-        return f"({len(times)} event)"
-    return f"({len(times)} events, median spacing {np.median(np.diff(times)):.3f} s)"
+def _check_calhas_window(eeg_processor: EEGProcessor, repetition_time: float) -> None:
+    config = eeg_processor.config
+    found = (config.num_windows, config.window_start, config.window_stop)
+    wanted = (NUM_WINDOWS, -NUM_WINDOWS * repetition_time, 0.0)
+    if not np.allclose(found, wanted, atol=1e-6):
+        raise InputError(
+            "EEGProcessor.num_windows, window_start, window_stop",
+            found=str(found),
+            expected=f"{wanted}, the ten repetition times before the volume, for the preset 'calhas'",
+            remedy="Correct the recipe's section eeg_processor, or use the preset 'aligned'.",
+        )
+
+
+def _contradiction(found: str, expected: str) -> InputError:
+    return InputError("timing", found=found, expected=expected, remedy="Correct the options.")

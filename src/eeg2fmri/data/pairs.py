@@ -3,6 +3,8 @@
 ```
 pairs/
   index.json             format version, runs (subject, sources, onsets, checksum), split of the subjects
+  alignment_report.json  per run: marker, offset, drift, missing electrodes, rejected volumes; what was left out
+  alignment_report.html  the same with pictures
   eeg_processor/         as saved with a checkpoint, its statistics from the training subjects only
   volume_processor/      likewise
   sub-001_task-rest.safetensors
@@ -15,8 +17,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,14 +29,16 @@ from safetensors.numpy import save_file
 from torch.utils.data import Dataset
 from tqdm.auto import tqdm
 
-from ..errors import FileError, InputError
+from ..errors import EEG2fMRIError, FileError, InputError, RecordingError
 from ..files import publish_folder, sha256
 from ..processing.eeg import EEGProcessor
 from ..processing.volume import VolumeProcessor
 from ..randomness import seed_for
-from ..recordings.bold import read_bold
-from ..recordings.layouts import RunFiles
-from .alignment import align_run
+from ..recordings.bold import BOLDRun, read_bold
+from ..recordings.layouts import RunFiles, RunProblem
+from .alignment import Timing, align_run
+from .checks import check_run
+from .report import write_report
 
 FORMAT_VERSION = 1
 INDEX_NAME = "index.json"
@@ -70,49 +75,86 @@ def build_pairs(
     *,
     eeg_processor: EEGProcessor,
     volume_processor: VolumeProcessor,
-    split: dict[str, list[str]],
-    marker: str | None = None,
+    split: dict[str, list[str]] | Callable[[list[str]], dict[str, list[str]]],
+    timing: Timing | None = None,
+    problems: Sequence[RunProblem] = (),
+    skip_invalid: bool = False,
     num_jobs: int = 1,
 ) -> Path:
-    """Fit both processors on the training subjects, then process and store every run.
+    """Check every run, fit both processors on the training subjects, then process and store every run.
 
     Args:
         runs: the runs of `recordings.layouts`.
         output: a folder that does not exist yet; it appears whole or not at all.
         eeg_processor, volume_processor: configured; their statistics are fitted here.
-        split: subjects of `"train"`, `"validation"` and `"test"`.
-        marker: description of the volume marker; found by count and spacing when it is not given.
+        split: subjects of `"train"`, `"validation"` and `"test"`, or what makes them of the usable runs' subjects.
+        timing: how volumes are found in the EEG; by the scanner's markers by default.
+        problems: what the search for runs found; it is part of the report.
+        skip_invalid: leave unusable runs out and name them in the report, instead of refusing all.
         num_jobs: processes.
 
     Raises:
-        RecordingError, FileError: naming the file.
+        RecordingError, FileError: naming the file; with several unusable runs, a RecordingError that names them all.
+        InputError: when the subjects can't be split.
     """
     output = Path(output)
-    training = [run for run in runs if run.subject in split["train"]]
+    timing = Timing() if timing is None else timing
     with publish_folder(output) as folder:
         parallel = Parallel(n_jobs=num_jobs, return_as="generator")
+        checks = parallel(delayed(check_run)(run, eeg_processor, volume_processor, timing) for run in runs)
+        reports, invalid = _sorted_out(runs, _progress(checks, len(runs), "Checks"))
+        problems = [*problems, *invalid]
+        _refuse_invalid(problems, len(reports), skip_invalid)
+        runs = [run for run in runs if run.name in reports]
+        subjects = split([run.subject for run in runs]) if callable(split) else split
+        training = [run for run in runs if run.subject in subjects["train"]]
         if eeg_processor.config.normalization == "training":
-            recordings = parallel(delayed(_recording_and_onsets)(run, eeg_processor, marker) for run in training)
+            recordings = parallel(delayed(_recording_and_onsets)(run, eeg_processor, timing) for run in training)
             eeg_processor.fit(_progress(recordings, len(training), "EEG statistics"))
-        volume_processor.fit(read_bold(run.bold) for run in _progress(training, len(training), "Template"))
+        volume_processor.fit(_bold(run) for run in _progress(training, len(training), "Template"))
         eeg_processor.save_pretrained(folder / "eeg_processor")
         volume_processor.save_pretrained(folder / "volume_processor")
-        entries = parallel(delayed(_store_run)(run, folder, eeg_processor, volume_processor, marker) for run in runs)
-        index = {
-            "format_version": FORMAT_VERSION,
-            "split": split,
-            "runs": list(_progress(entries, len(runs), "Pairs")),
-        }
+        stored = parallel(delayed(_store_run)(run, folder, eeg_processor, volume_processor, timing) for run in runs)
+        entries, invalid = _sorted_out(runs, _progress(stored, len(runs), "Pairs"))
+        problems += invalid
+        _refuse_invalid(problems, len(entries), skip_invalid)
+        index = {"format_version": FORMAT_VERSION, "split": subjects, "runs": list(entries.values())}
         (folder / INDEX_NAME).write_text(json.dumps(index, indent=1) + "\n")
+        write_report(folder, [reports[name] for name in entries], problems)
     return output
+
+
+def _sorted_out(runs: Sequence[RunFiles], results: Iterable) -> tuple[dict[str, Any], list[RunProblem]]:
+    """What came out well, by the run's name, and the errors."""
+    named = [(run.name, result) for run, result in zip(runs, results, strict=True)]
+    invalid = [RunProblem(name, str(error), "invalid") for name, error in named if isinstance(error, EEG2fMRIError)]
+    return {name: result for name, result in named if not isinstance(result, EEG2fMRIError)}, invalid
+
+
+def _refuse_invalid(problems: Sequence[RunProblem], num_usable: int, skip_invalid: bool) -> None:
+    """Name all runs that can't be used in one error, unless they may be skipped and some are left."""
+    listed = [problem for problem in problems if problem.kind == "invalid" or not num_usable]
+    if num_usable and (skip_invalid or not listed):
+        return
+    raise RecordingError(
+        "runs",
+        found=f"{len(listed)} that can't be used beside {num_usable} that can",
+        expected="usable runs",
+        remedy=("Mend them, or leave them out (skip_invalid):" if num_usable else "Mend them:")
+        + "".join(f"\n  {problem.run}: {problem.reason}" for problem in listed),
+    )
 
 
 def _progress(items, total: int, description: str):
     return tqdm(items, total=total, desc=description, unit="run")
 
 
-def _recording_and_onsets(run: RunFiles, eeg_processor: EEGProcessor, marker: str | None):
-    aligned = align_run(run, eeg_processor, marker)
+def _bold(run: RunFiles) -> BOLDRun:
+    return read_bold(run.bold, repetition_time=run.repetition_time)
+
+
+def _recording_and_onsets(run: RunFiles, eeg_processor: EEGProcessor, timing: Timing):
+    aligned = align_run(run, eeg_processor, timing)
     return aligned.recording, aligned.onsets
 
 
@@ -121,9 +163,23 @@ def _store_run(
     folder: Path,
     eeg_processor: EEGProcessor,
     volume_processor: VolumeProcessor,
-    marker: str | None,
+    timing: Timing,
+) -> dict | EEG2fMRIError:
+    """The run's entry in the index, or why it can't be used: one bad run must not hide the next."""
+    try:
+        return _stored_run(run, folder, eeg_processor, volume_processor, timing)
+    except (RecordingError, InputError) as error:
+        return error
+
+
+def _stored_run(
+    run: RunFiles,
+    folder: Path,
+    eeg_processor: EEGProcessor,
+    volume_processor: VolumeProcessor,
+    timing: Timing,
 ) -> dict:
-    aligned = align_run(run, eeg_processor, marker)
+    aligned = align_run(run, eeg_processor, timing)
     starts, index = eeg_processor.columns(aligned.onsets)
     reference = volume_processor.reference(aligned.bold)
     arrays = {

@@ -116,7 +116,26 @@ def read_markers(header: BrainVisionHeader) -> list[tuple[float, str]]:
     """
     if header.marker_path is None:
         return []
-    path = header.marker_path
+    return _markers(header.marker_path, header.sampling_rate, header.num_points)
+
+
+def read_markers_alone(path: str | os.PathLike) -> list[tuple[float, str]]:
+    """The markers of a `.vhdr` recording whose signals need not be there, as of [`read_markers`].
+
+    That no marker lies behind the end of the signals isn't checked then.
+
+    Raises:
+        FileError: when header or marker file is missing, a pointer or damaged.
+    """
+    path = check_file(path)
+    common = _sections(path).get("common infos", {})
+    marker_path = _companion(path, "MarkerFile", common, (".vmrk",))
+    if marker_path is None:
+        return []
+    return _markers(marker_path, 1e6 / _number(path, "SamplingInterval", common), None)
+
+
+def _markers(path: Path, sampling_rate: float, num_points: int | None) -> list[tuple[float, str]]:
     markers = []
     lines = _sections(path).get("marker infos")
     if lines is None:
@@ -131,15 +150,17 @@ def read_markers(header: BrainVisionHeader) -> list[tuple[float, str]]:
                 "Download or export it again.",
             )
         position = int(fields[2])
-        if not 1 <= position <= header.num_points:
+        if position < 1 or (num_points is not None and position > num_points):
             raise _damaged(
                 path,
                 f"marker {count} at data point {position}",
-                f"a position within the {header.num_points} points of {header.data_path.name}",
+                f"a position within the {num_points} points of the data file"
+                if num_points
+                else "a position from 1 on",
                 "The data file is cut, or the files belong to different recordings: download them again.",
             )
         kind, description = (field.replace(r"\1", ",") for field in fields[:2])
-        markers.append(((position - 1) / header.sampling_rate, f"{kind}/{description}"))
+        markers.append(((position - 1) / sampling_rate, f"{kind}/{description}"))
     return sorted(markers, key=lambda marker: marker[0])
 
 

@@ -1,13 +1,13 @@
-"""Find the simultaneous runs of a dataset on disk."""
+"""The runs of a BIDS tree."""
 
 from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import FileError
+from ...errors import FileError
+from .runs import RunFiles, RunProblem, RunSearch
 
 EEG_SUFFIXES = (".vhdr", ".edf", ".bdf", ".set", ".fif")
 BOLD_SUFFIXES = (".nii.gz", ".nii")
@@ -15,17 +15,19 @@ RUN_ENTITIES = ("sub", "ses", "task", "run")
 _NAME = re.compile(r"(?P<entities>(?:[a-z]+-[A-Za-z0-9]+_)+)(?P<suffix>eeg|bold)(?P<extension>\.[a-z.]+)$")
 
 
-@dataclass(frozen=True)
-class RunFiles:
-    """The EEG and the BOLD file of one simultaneous run."""
-
-    subject: str
-    name: str  # what they share, e.g. "sub-001_task-rest_run-01"
-    eeg: Path
-    bold: Path
-
-
 def find_bids_runs(root: str | os.PathLike) -> list[RunFiles]:
+    """The runs of a BIDS tree, all of them unambiguous; see [`search_bids`]. Files without a partner are passed over.
+
+    Raises:
+        FileError: when there is no run, or one with several files to choose from.
+    """
+    runs, refused, _ = _match(Path(root))
+    if refused:
+        raise next(iter(refused.values()))
+    return runs
+
+
+def search_bids(root: str | os.PathLike) -> RunSearch:
     """The runs of a BIDS tree whose EEG and BOLD share subject, session, task and run.
 
     Other entities (`acq-`, `dir-`, `echo-`, ...) may differ. Where several files are of one run, the one whose
@@ -35,9 +37,16 @@ def find_bids_runs(root: str | os.PathLike) -> list[RunFiles]:
         root: the dataset's folder, which holds `sub-*`.
 
     Raises:
-        FileError: when there is no such run, or one with several files to choose from.
+        FileError: when no EEG and BOLD files are of the same run.
     """
-    root = Path(root)
+    runs, refused, alone = _match(Path(root))
+    problems = [RunProblem(name, str(error), "invalid") for name, error in refused.items()]
+    problems += [RunProblem(name, f"no {missing} file of this run", "incomplete") for name, missing in alone.items()]
+    return RunSearch(tuple(runs), tuple(problems))
+
+
+def _match(root: Path) -> tuple[list[RunFiles], dict[str, FileError], dict[str, str]]:
+    """The runs; those with several files to choose from; those without a partner, and what they miss."""
     eeg = _files(root, "eeg", "eeg", EEG_SUFFIXES)
     bold = _files(root, "func", "bold", BOLD_SUFFIXES)
     names = sorted(set(eeg) & set(bold))
@@ -48,15 +57,18 @@ def find_bids_runs(root: str | os.PathLike) -> list[RunFiles]:
             expected="a BIDS tree with sub-*/eeg/*_eeg.* and sub-*/func/*_bold.nii[.gz] of the same task and run",
             remedy="Check the folder's path; derivatives are not searched.",
         )
-    return [
-        RunFiles(
-            name.split("_")[0].removeprefix("sub-"),
-            name,
-            _choose(root, f"EEG files of {name}", eeg[name], bold[name]),
-            _choose(root, f"BOLD files of {name}", bold[name], eeg[name]),
-        )
-        for name in names
-    ]
+    runs, refused = [], {}
+    for name in names:
+        subject = name.split("_")[0].removeprefix("sub-")
+        try:
+            chosen_eeg = _choose(root, f"EEG files of {name}", eeg[name], bold[name])
+            chosen_bold = _choose(root, f"BOLD files of {name}", bold[name], eeg[name])
+        except FileError as error:
+            refused[name] = error
+        else:
+            runs.append(RunFiles(subject, name, chosen_eeg, chosen_bold))
+    alone = dict.fromkeys(sorted(set(eeg) - set(bold)), "BOLD")
+    return runs, refused, alone | dict.fromkeys(sorted(set(bold) - set(eeg)), "EEG")
 
 
 def _files(root: Path, datatype: str, suffix: str, extensions: tuple[str, ...]) -> dict[str, list[Path]]:

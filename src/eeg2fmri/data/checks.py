@@ -1,0 +1,119 @@
+"""Find out before anything is written whether a run can be used, and what a person should know about it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from ..errors import EEG2fMRIError
+from ..processing.eeg import EEGProcessor
+from ..processing.volume import VolumeProcessor
+from ..recordings.eeg import EEGRecording
+from ..recordings.layouts import RunFiles
+from .alignment import AlignedRun, Timing, align_run
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """What the alignment report says about one run.
+
+    Args:
+        name (`str`): the run.
+        subject (`str`): its subject.
+        eeg (`str`): name of the EEG file.
+        bold (`str`): name of the BOLD file.
+        duration (`float`): seconds of EEG.
+        repetition_time (`float`): seconds.
+        marker (`str` or `None`): the volume marker.
+        reason (`str`): why this marker, or where the onsets come from.
+        offset (`float`): seconds from the first EEG sample to the first stored volume.
+        spacing (`float`): mean seconds between volumes.
+        drift (`float`): seconds that the last volume departs from a whole number of repetition times.
+        lead_in (`int`): markers before the first stored volume.
+        filled (`list[int]`): volumes whose marker was dropped and filled.
+        missing_electrodes (`list[str]`): made from the others.
+        num_volumes (`int`): stored volumes.
+        num_pairs (`int`): volumes that have a whole EEG window.
+        rejected_volumes (`list[int]`): the others.
+        onsets (`list[float | None]`): of every stored volume, seconds; `None` without a marker.
+        warnings (`list[str]`): what a person should look at.
+    """
+
+    name: str
+    subject: str
+    eeg: str
+    bold: str
+    duration: float
+    repetition_time: float
+    marker: str | None
+    reason: str
+    offset: float
+    spacing: float
+    drift: float
+    lead_in: int
+    filled: list[int]
+    missing_electrodes: list[str]
+    num_volumes: int
+    num_pairs: int
+    rejected_volumes: list[int]
+    onsets: list[float | None]
+    warnings: list[str]
+
+    def to_dict(self) -> dict:
+        """As plain JSON values."""
+        return asdict(self)
+
+
+def check_run(
+    run: RunFiles, eeg_processor: EEGProcessor, volume_processor: VolumeProcessor, timing: Timing
+) -> RunReport | EEG2fMRIError:
+    """Read, align and try a run.
+
+    Returns:
+        [`RunReport`], or the first error of the run: returned and not raised, so that all bad runs can be named.
+    """
+    try:
+        aligned = align_run(run, eeg_processor, timing)
+        _try_spectra(aligned, eeg_processor)
+        if volume_processor.config.space != "mni":  # there, the grid is only known once the template is
+            volume_processor.reference(aligned.bold)
+    except EEG2fMRIError as error:
+        return error
+    return _report(run, aligned, eeg_processor)
+
+
+def _try_spectra(aligned: AlignedRun, eeg_processor: EEGProcessor) -> None:
+    """Meet the errors of electrodes and rate on a piece of the recording, twice as long as a column."""
+    recording = aligned.recording
+    length = min(recording.signals.shape[1], int(np.ceil(2 * eeg_processor.window_duration * recording.sampling_rate)))
+    piece = EEGRecording(
+        recording.signals[:, :length], recording.electrodes, recording.sampling_rate, (), recording.source
+    )
+    eeg_processor.spectra(piece, np.array([0]))
+
+
+def _report(run: RunFiles, aligned: AlignedRun, eeg_processor: EEGProcessor) -> RunReport:
+    alignment, num_volumes = aligned.alignment, aligned.bold.num_volumes
+    present = set(aligned.recording.electrodes)
+    return RunReport(
+        name=run.name,
+        subject=run.subject,
+        eeg=run.eeg.name,
+        bold=run.bold.name,
+        duration=aligned.recording.duration,
+        repetition_time=aligned.repetition_time,
+        marker=alignment.marker,
+        reason=alignment.reason,
+        offset=alignment.offset,
+        spacing=alignment.spacing,
+        drift=alignment.drift,
+        lead_in=alignment.lead_in,
+        filled=list(alignment.filled),
+        missing_electrodes=[name for name in eeg_processor.config.electrodes if name not in present],
+        num_volumes=num_volumes,
+        num_pairs=len(aligned.volumes),
+        rejected_volumes=np.setdiff1d(np.arange(num_volumes), aligned.volumes).tolist(),
+        onsets=[round(onset, 6) if np.isfinite(onset) else None for onset in alignment.onsets.tolist()],
+        warnings=list(alignment.warnings),
+    )

@@ -1,0 +1,76 @@
+"""From a dataset's folder to a paired dataset: what `eeg2fmri prepare` does."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ..processing.eeg import EEGProcessor
+from ..processing.volume import VolumeProcessor
+from ..recipes import read_recipe
+from ..recordings.layouts import RunProblem, find_runs
+from .alignment import Timing
+from .calhas import calhas_runs
+from .pairs import build_pairs, split_subjects
+from .report import read_problems
+
+
+def prepare_dataset(
+    root: str | os.PathLike,
+    output: str | os.PathLike,
+    *,
+    recipe: str | os.PathLike,
+    layout: str = "bids",
+    layout_options: Mapping[str, Any] | None = None,
+    preset: str = "aligned",
+    marker: str | None = None,
+    lead_in: int | None = None,
+    first_volume: float | None = None,
+    num_validation: int = 1,
+    num_test: int = 1,
+    seed: int = 42,
+    skip_invalid: bool = False,
+    num_jobs: int = 1,
+) -> tuple[Path, list[RunProblem]]:
+    """Find a dataset's runs, align them, and write pairs and the alignment report.
+
+    Args:
+        root: the dataset's folder, or the CSV file of the layout `"table"`.
+        output: a folder that does not exist yet; it appears whole or not at all.
+        recipe: JSON with the sections `eeg_processor` and `volume_processor`.
+        layout, layout_options: see [`find_runs`]; the preset `"calhas"` takes the task MIpost of XP-2 by default.
+        preset, marker, lead_in, first_volume: see [`Timing`].
+        num_validation, num_test, seed: of the split by subject.
+        skip_invalid: leave unusable runs out, instead of refusing all.
+        num_jobs: processes.
+
+    Returns:
+        `Path`: the output;
+        `list[RunProblem]`: what was left out, and remarks, as in the report.
+
+    Raises:
+        RecordingError: that names every run which can't be used.
+        FileError: when the dataset or the recipe can't be read.
+        InputError: when an argument is wrong.
+    """
+    timing = Timing(preset, layout, marker, lead_in, first_volume)
+    settings = read_recipe(recipe)
+    options = dict(layout_options or {})
+    if preset == "calhas" and layout == "xp2":
+        options.setdefault("tasks", "MIpost")
+    search = find_runs(root, layout, **options)
+    path = build_pairs(
+        calhas_runs(search.runs, layout) if preset == "calhas" else search.runs,
+        output,
+        eeg_processor=EEGProcessor(**settings["eeg_processor"]),
+        volume_processor=VolumeProcessor(**settings["volume_processor"]),
+        split=functools.partial(split_subjects, num_validation=num_validation, num_test=num_test, seed=seed),
+        timing=timing,
+        problems=search.problems,
+        skip_invalid=skip_invalid,
+        num_jobs=num_jobs,
+    )
+    return path, read_problems(path)
