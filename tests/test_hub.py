@@ -1,9 +1,11 @@
 """From the Hub, over the loopback interface, in a process that knows nothing of the pipeline but its name."""
 
+import json
 import os
 import subprocess
 import sys
 
+import mne
 import numpy as np
 import pytest
 import torch
@@ -46,21 +48,40 @@ def hub(pipe, tmp_path_factory):
         yield hub
 
 
-def load(hub, cache, tmp_path, imports=OURS, loader="EEG2fMRIPipeline", options="", **environment):
-    output = tmp_path / "volumes.npy"
-    code = LOAD.format(
-        imports=imports, loader=loader, options=options, tests=os.path.dirname(__file__), output=str(output)
-    )
-    settings = {
+def environment(hub, cache, **changes):
+    return {
         **os.environ,
         "HF_ENDPOINT": hub.endpoint,
         "HF_HOME": str(cache),
         "HF_HUB_DISABLE_XET": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-        **environment,
+        **changes,
     }
+
+
+def load(hub, cache, tmp_path, imports=OURS, loader="EEG2fMRIPipeline", options="", **changes):
+    output = tmp_path / "volumes.npy"
+    code = LOAD.format(
+        imports=imports, loader=loader, options=options, tests=os.path.dirname(__file__), output=str(output)
+    )
+    settings = environment(hub, cache, **changes)
     return subprocess.run([sys.executable, "-c", code], env=settings, capture_output=True, text=True, check=False)
+
+
+def generate(hub, tmp_path, model, **changes):
+    """The command line on a recording, as a process of its own."""
+    recording = tmp_path / "rest_eeg.fif"
+    info = mne.create_info(list(tiny.ELECTRODES), tiny.SAMPLING_RATE, "eeg")
+    mne.io.RawArray(tiny.signals(), info, verbose="ERROR").save(recording, fmt="double", verbose="ERROR")
+    command = [sys.executable, "-m", "eeg2fmri.cli", "generate", str(recording), "--model", model, "--steps", "1"]
+    return subprocess.run(
+        [*command, "--output", str(tmp_path / "out")],
+        env=environment(hub, tmp_path / "cache", **changes),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 def volumes(pipe):
@@ -107,6 +128,23 @@ def test_a_revision_and_a_variant_can_be_chosen(hub, pipe, tmp_path):
     np.testing.assert_array_equal(results[1], results[2])
     np.testing.assert_array_equal(results[0], results[3])
     assert any("fp16" in request for request in hub.requests)
+
+
+def test_the_command_line_takes_a_hub_id_and_notes_its_commit(hub, tmp_path):
+    result = generate(hub, tmp_path, REPOSITORY)
+    assert result.returncode == 0, result.stderr
+    sidecar = json.loads((tmp_path / "out" / "rest_desc-eeg2fmri_bold.json").read_text())
+    assert sidecar["Model"] == REPOSITORY
+    assert sidecar["ModelRevision"] == commit_of(hub.revisions[REPOSITORY]["main"])
+
+
+@pytest.mark.parametrize("changes", [{}, {"HF_HUB_OFFLINE": "1"}], ids=["unknown", "offline"])
+def test_a_repository_that_can_not_be_had_is_one_clear_line(hub, tmp_path, changes):
+    result = generate(hub, tmp_path, "someone/nothing", **changes)
+    assert result.returncode == 2
+    assert result.stderr.strip().splitlines()[-1].startswith("error: someone/nothing: found that it can't be")
+    assert "Traceback" not in result.stderr
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_cut_download_is_taken_up_again(hub, pipe, tmp_path):
