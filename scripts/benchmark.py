@@ -2,13 +2,18 @@
 
     python scripts/benchmark.py --model eeg2fmri-sim-small
     python scripts/benchmark.py --model paper          (networks of the paper's size, random weights)
+    python scripts/benchmark.py --main-job recording.edf   (or `demo`: the whole command, its time and memory)
 
 Every variant runs in turn, several rounds; ratios are those of medians. Absolute times are this machine's.
 """
 
 import argparse
 import os
+import resource
 import statistics
+import subprocess
+import sys
+import tempfile
 import time
 
 import torch
@@ -23,7 +28,10 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=5, help="Denoising steps of one measurement.")
     parser.add_argument("--batch_size", type=int, default=2, help="Windows at once.")
     parser.add_argument("--rounds", type=int, default=5, help="Measurements of every variant.")
+    parser.add_argument("--main-job", metavar="RECORDING", help="Time `eeg2fmri generate` on it, or on `demo`.")
     args = parser.parse_args()
+    if args.main_job is not None:
+        return _main_job(args.main_job)
 
     networks = _networks(args.model)
     variants = {
@@ -40,6 +48,20 @@ def main() -> None:
             _denoise(*models, *inputs, args.steps, once)
             times[name].append(time.process_time() - start)
     _report(args, variants, outputs, times)
+
+
+def _main_job(recording: str) -> None:
+    """Run the command in a process of its own and print what it took."""
+    with tempfile.TemporaryDirectory() as output:
+        source = "--demo" if recording == "demo" else recording
+        command = [sys.executable, "-m", "eeg2fmri.cli", "generate", source, "--output", output]
+        start = time.perf_counter()
+        subprocess.run(command, check=True, capture_output=True)
+        wall = time.perf_counter() - start
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu, peak = used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
+    print(f"eeg2fmri generate {source}: {wall:.0f} s, {cpu:.0f} s of CPU, {peak:.0f} MB at the peak")
+    print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
 
 
 def _networks(model: str) -> tuple[EPGModel, FDUNetModel]:
