@@ -162,7 +162,6 @@ class EEG2fMRIPipeline(DiffusionPipeline):
     def __call__(
         self,
         eeg=None,
-        reference=None,
         num_inference_steps: int = 75,
         guidance_scale: float = 1.0,
         num_volumes_per_prompt: int = 1,
@@ -171,15 +170,16 @@ class EEG2fMRIPipeline(DiffusionPipeline):
         latents: torch.Tensor | None = None,
         eeg_embeds: torch.Tensor | None = None,
         negative_eeg_embeds: torch.Tensor | None = None,
+        output_type: str = "nifti",
+        return_dict: bool = True,
+        callback_on_step_end: Callable | None = None,
+        callback_on_step_end_tensor_inputs: list[str] | tuple[str, ...] = ("latents",),
+        reference=None,
         electrodes: list[str] | None = None,
         sampling_rate: float | None = None,
         onsets: np.ndarray | None = None,
         repetition_time: float | None = None,
         batch_size: int = 16,
-        output_type: str = "nifti",
-        return_dict: bool = True,
-        callback_on_step_end: Callable | None = None,
-        callback_on_step_end_tensor_inputs: list[str] | tuple[str, ...] = ("latents",),
     ) -> EEG2fMRIPipelineOutput | tuple:
         """Generate one volume per repetition time for every recording.
 
@@ -189,9 +189,6 @@ class EEG2fMRIPipeline(DiffusionPipeline):
                 [`EEGRecording`], an array or tensor `[electrode, time]` in volts (with `electrodes` and
                 `sampling_rate`; `[recording, electrode, time]` for several), or spectrogram windows
                 `[volume, C, electrode, frequency, window]` made by the `eeg_processor`.
-            reference (path, [`BOLDRun`] or a list of them, *optional*):
-                BOLD data of the same person, in the template's space: the generated change is added to its mean.
-                Without it, the checkpoint's template.
             num_inference_steps (`int`): denoising steps. The paper takes 75 (NODDI) and 100 (XP-2).
             guidance_scale (`float`): classifier-free guidance above 1, for models trained with a dropped condition.
             num_volumes_per_prompt (`int`): independent samples of every volume.
@@ -202,16 +199,19 @@ class EEG2fMRIPipeline(DiffusionPipeline):
             eeg_embeds (`torch.Tensor` of shape `[N, tokens, cross_attention_dim]` or a list, *optional*): tokens
                 made by `encode_eeg`, instead of `eeg`.
             negative_eeg_embeds (same shape, *optional*): what guidance leads away from; zeros by default.
+            output_type (`str`): `"nifti"`, `"np"`, `"pt"` or `"latent"`.
+            return_dict (`bool`): an [`EEG2fMRIPipelineOutput`] or a plain tuple.
+            callback_on_step_end (`Callable`, *optional*): called as `callback(pipe, step, timestep, tensors)`.
+            callback_on_step_end_tensor_inputs (`list[str]`): among `"latents"`, `"eeg_embeds"`.
+            reference (path, [`BOLDRun`] or a list of them, *optional*):
+                BOLD data of the same person, in the template's space: the generated change is added to its mean.
+                Without it, the checkpoint's template.
             electrodes (`list[str]`, *optional*): electrode names of an array.
             sampling_rate (`float`, *optional*): samples per second of an array.
             onsets (`np.ndarray`, *optional*): volume onsets in seconds from the first EEG sample. By default one per
                 `repetition_time`, from the first that has a whole EEG window before it.
             repetition_time (`float`, *optional*): seconds between volumes; the checkpoint's by default.
             batch_size (`int`): EEG windows denoised at once.
-            output_type (`str`): `"nifti"`, `"np"`, `"pt"` or `"latent"`.
-            return_dict (`bool`): an [`EEG2fMRIPipelineOutput`] or a plain tuple.
-            callback_on_step_end (`Callable`, *optional*): called as `callback(pipe, step, timestep, tensors)`.
-            callback_on_step_end_tensor_inputs (`list[str]`): among `"latents"`, `"eeg_embeds"`.
 
         Returns:
             [`EEG2fMRIPipelineOutput`] or `tuple`: see there for the formats.
