@@ -11,7 +11,7 @@ SOURCE = Path(__file__).resolve().parents[1] / "src" / "eeg2fmri"
 # The room of a module is the first part of its name. Within a level, only what is listed may be imported.
 LEVELS = {
     0: ("errors", "shapes", "files", "randomness", "recipes", "registration"),
-    1: ("recordings", "processing", "models"),
+    1: ("recordings", "processing", "models", "metrics"),
     2: ("pipeline", "pipeline_inputs", "data", "baselines"),
     3: ("training", "evaluation", "hub", "generation", "cli"),
 }
@@ -20,6 +20,7 @@ FORBIDDEN = {
     "recordings": {"torch", "diffusers", "transformers", "accelerate"},
     "processing": {"torch", "transformers", "accelerate"},
     "models": {"mne", "nibabel", "nilearn"},
+    "metrics": {"mne", "nibabel", "nilearn", "diffusers", "transformers", "accelerate"},
     "pipeline": {"mne", "nibabel", "nilearn", "accelerate"},
 }
 SIDEWAYS = {

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
-from eeg2fmri.baselines.ridge import SensorRidge, temporal_correlation
+from eeg2fmri.baselines.ridge import SensorRidge
 from eeg2fmri.errors import InputError
+from eeg2fmri.metrics.temporal import temporal_correlation
 
 
 def runs(count, noise=0.2, coupled=True, seed=0):
@@ -37,11 +38,3 @@ def test_levels_of_a_run_do_not_matter():
 def test_too_few_runs_are_refused():
     with pytest.raises(InputError, match="runs: found 4; expected at least 5"):
         SensorRidge().fit(runs(4))
-
-
-def test_correlation_is_pearsons_and_zero_for_constants():
-    rng = np.random.default_rng(0)
-    x, y = rng.standard_normal((2, 50, 3))
-    expected = [np.corrcoef(x[:, i], y[:, i])[0, 1] for i in range(3)]
-    np.testing.assert_allclose(temporal_correlation(x, y), expected)
-    assert temporal_correlation(np.ones((50, 1)), y[:, :1]) == 0

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from ..errors import InputError
+from ..metrics.temporal import temporal_correlation
 
 PENALTIES = 10.0 ** np.arange(1, 7)
 DECIDING = 5  # every fifth run decides on the penalty
@@ -69,13 +70,6 @@ class _Moments:
     def solve(self, penalty: float) -> np.ndarray:
         covariance = np.asarray(self.covariance)
         return np.linalg.solve(covariance + penalty * np.eye(len(covariance)), np.asarray(self.products))
-
-
-def temporal_correlation(predicted: np.ndarray, measured: np.ndarray) -> np.ndarray:
-    """Pearson correlation over time of each column of two arrays `[N, region]`; 0 where one is constant."""
-    x, y = _centred(predicted), _centred(measured)
-    scale = np.sqrt((x**2).sum(0) * (y**2).sum(0))
-    return np.divide((x * y).sum(0), scale, out=np.zeros(x.shape[1]), where=scale > 0)
 
 
 def _score(weights: np.ndarray, runs: list[tuple[np.ndarray, np.ndarray]]) -> float:

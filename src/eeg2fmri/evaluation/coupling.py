@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,16 +11,16 @@ import torch
 from safetensors.numpy import load_file
 from tqdm.auto import tqdm
 
-from ..baselines.ridge import SensorRidge, temporal_correlation
+from ..baselines.ridge import SensorRidge
 from ..data.alignment import align_run
 from ..data.pairs import PairedDataset
 from ..data.simulation import DARK_NETWORK
 from ..errors import InputError
+from ..metrics.statistics import circular_shift_null, fisher_mean_interval, swapped_subject_scores
+from ..metrics.temporal import temporal_correlation, without_global
 from ..pipeline import EEG2fMRIPipeline
 from ..recordings.layouts import RunFiles, find_bids_runs
 
-MINIMUM_SHIFT = 40.0  # seconds: beyond the memory of the haemodynamic response
-NUM_BOOTSTRAPS = 10_000
 MAP_THRESHOLD = 0.5  # of a network's map, for the voxels that are averaged
 
 
@@ -114,51 +114,21 @@ def _generate(pipe: EEG2fMRIPipeline, run: TestRun, steps: int, batch_size: int,
 def _score(predicted: list[np.ndarray], runs: list[TestRun], generator: np.random.Generator) -> dict:
     measured = [run.measured for run in runs]
     own = np.array([_mean_r(p, m) for p, m in zip(predicted, measured, strict=True)])
-    net = np.array([_mean_r(_without_global(p), _without_global(m)) for p, m in zip(predicted, measured, strict=True)])
-    null = np.array([_shifted(p, run) for p, run in zip(predicted, runs, strict=True)])
-    shortest = min(map(len, measured))
-    other = np.array(
-        [
-            np.mean([_mean_r(p[:shortest], m[:shortest]) for j, m in enumerate(measured) if j != i])
-            for i, p in enumerate(predicted)
-        ]
-    )
-    means = null.mean(0)
+    net = np.array([_mean_r(without_global(p), without_global(m)) for p, m in zip(predicted, measured, strict=True)])
+    null = circular_shift_null(_mean_r, predicted, measured, runs[0].repetition_time)
+    other = swapped_subject_scores(_mean_r, predicted, measured)
     return {
-        "r": _with_interval(own, generator),
-        "r_net_of_global": _with_interval(net, generator),
-        "r_shifted_eeg_95th_percentile": float(np.percentile(means, 95)),
-        "p_shifted_eeg": float((1 + (means >= own.mean()).sum()) / (1 + len(means))),
-        "r_other_subject": _with_interval(other, generator),
+        "r": asdict(fisher_mean_interval(own, generator)),
+        "r_net_of_global": asdict(fisher_mean_interval(net, generator)),
+        "r_shifted_eeg_95th_percentile": null.percentile_95,
+        "p_shifted_eeg": null.p,
+        "r_other_subject": asdict(fisher_mean_interval(other, generator)),
         "r_per_subject": np.round(own, 4).tolist(),
     }
 
 
-def _shifted(predicted: np.ndarray, run: TestRun) -> np.ndarray:
-    """Correlations with time shifted in a circle, at shifts spread evenly over the run, the same number for all."""
-    first = int(np.ceil(MINIMUM_SHIFT / run.repetition_time))
-    shifts = np.linspace(first, len(predicted) - first, 60).round().astype(int)
-    return np.array([_mean_r(np.roll(predicted, shift, axis=0), run.measured) for shift in shifts])
-
-
 def _mean_r(predicted: np.ndarray, measured: np.ndarray) -> float:
     return float(temporal_correlation(predicted, measured).mean())
-
-
-def _without_global(series: np.ndarray) -> np.ndarray:
-    """Residuals after regressing out the mean over networks."""
-    centred = series - series.mean(0)
-    shared = centred.mean(1, keepdims=True)
-    power = float((shared**2).sum())
-    return centred - shared @ (shared.T @ centred) / power if power > 0 else centred
-
-
-def _with_interval(values: np.ndarray, generator: np.random.Generator) -> dict:
-    """Mean over subjects through Fisher's z, and a bootstrap interval over subjects."""
-    z = np.arctanh(np.clip(values, -0.999999, 0.999999))
-    draws = z[generator.integers(len(z), size=(NUM_BOOTSTRAPS, len(z)))].mean(1)
-    low, high = np.tanh(np.percentile(draws, [2.5, 97.5]))
-    return {"mean": float(np.tanh(z.mean())), "low": float(low), "high": float(high)}
 
 
 def _training_runs(dataset: PairedDataset, networks: Networks):
