@@ -62,9 +62,12 @@ def as_pair(predicted: Any, measured: Any, minimum_volumes: int = 3) -> tuple[np
 
 def centred(series: np.ndarray) -> np.ndarray:
     """Series less their mean over time; exactly zero where a series only differs from it by rounding."""
-    deviation = series - series.mean(0)
-    constant = np.abs(deviation).max(0) <= ROUNDING * np.abs(series).max(0)
-    return np.where(constant, 0.0, deviation)
+    return without_rounding(series - series.mean(0), series)
+
+
+def without_rounding(remainder: np.ndarray, series: np.ndarray) -> np.ndarray:
+    """What is left of series, exactly zero where that is no more than the rounding of the series itself."""
+    return np.where(np.abs(remainder).max(0) <= ROUNDING * np.abs(series).max(0), 0.0, remainder)
 
 
 def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:

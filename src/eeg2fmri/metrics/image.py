@@ -218,9 +218,7 @@ def _not_empty(inside: torch.Tensor, what: str) -> torch.Tensor:
 
 def _positive(data_range: float) -> float:
     if not 0 < data_range < float("inf"):
-        raise InputError(
-            "data_range", found=str(data_range), expected="a positive number", remedy="Give 1 for [0, 1]."
-        )
+        raise InputError("data_range", found=str(data_range), expected="a number above 0", remedy="Give 1 for [0, 1].")
     return data_range
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
-from .arrays import as_pair, as_series, centred, ratio
+from .arrays import as_pair, as_series, centred, ratio, without_rounding
 
 
 def temporal_correlation(predicted: Any, measured: Any) -> np.ndarray:
@@ -37,7 +37,8 @@ def without_global(series: Any) -> np.ndarray:
     With one region, or regions that are all alike, nothing is left but zeros.
     """
     series = as_series(series, "series")
-    return without_regressors(series, series.mean(1, keepdims=True))
+    shared = centred(series).mean(1, keepdims=True)
+    return without_regressors(series, without_rounding(shared, np.abs(series).max(1, keepdims=True)))
 
 
 def without_regressors(series: Any, regressors: Any) -> np.ndarray:
@@ -66,7 +67,7 @@ def without_regressors(series: Any, regressors: Any) -> np.ndarray:
     courses = ratio(courses, np.sqrt((courses**2).sum(0)))
     basis, values, _ = np.linalg.svd(courses, full_matrices=False)
     basis = basis[:, values > num_volumes * np.finfo(float).eps * max(values.max(), 1.0)]
-    return residual - basis @ (basis.T @ residual)
+    return without_rounding(residual - basis @ (basis.T @ residual), series)
 
 
 def r_squared(predicted: Any, measured: Any) -> np.ndarray:
