@@ -68,14 +68,14 @@ class TrainingState:
         )
         self.ema.to(accelerator.device)
         self.step = self._resume()
-        self.learning_rate = get_scheduler(
-            config.lr_scheduler,
+        schedule = get_scheduler(
+            "constant_with_warmup" if config.lr_scheduler == "constant" else config.lr_scheduler,
             optimizer,
             num_warmup_steps=config.lr_warmup_steps,
             num_training_steps=config.max_train_steps,
         )
-        for _ in range(self.step):
-            self.learning_rate.step()
+        # A function of the step alone, so that there is nothing to resume.
+        (self._schedule,) = schedule.lr_lambdas
         self._batches = self._make_batches()
         self._seconds, self._steps_timed = 0.0, 0
 
@@ -98,6 +98,9 @@ class TrainingState:
         """
         config, accelerator, started = self.config, self.accelerator, time.perf_counter()
         self.network.train()
+        learning_rate = config.learning_rate * self._schedule(self.step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate
         losses, indices = [], []
         for i in range(config.gradient_accumulation_steps):
             with accelerator.accumulate(self.network):
@@ -118,13 +121,11 @@ class TrainingState:
                     self._check_finite(mean_loss, norm, torch.cat(losses), indices)
                 self.optimizer.step()
                 self.optimizer.zero_grad()
-        record = {"loss": mean_loss, "gradient_norm": norm, "learning_rate": self.learning_rate.get_last_lr()[0]}
-        self.learning_rate.step()
         self.ema.step(self.bare_network.parameters())
         self.step += 1
         self._seconds += time.perf_counter() - started
         self._steps_timed += 1
-        return record
+        return {"loss": mean_loss, "gradient_norm": norm, "learning_rate": learning_rate}
 
     @contextlib.contextmanager
     def averaged_weights(self) -> Iterator[nn.Module]:
