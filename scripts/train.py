@@ -1,43 +1,31 @@
-"""Train EEG2fMRIPipeline on a paired dataset.
+"""Train a model on a paired dataset: from a recipe to a folder that `from_pretrained` loads.
 
-accelerate launch scripts/train.py --train_data_dir pairs --recipe scripts/recipes/sim-small.json --output_dir run
+accelerate launch scripts/train.py --config scripts/recipes/sim-small.yaml --train_data_dir pairs --output_dir run
 """
 
-import argparse
 import sys
-from dataclasses import fields
 
 from eeg2fmri.errors import EEG2fMRIError
-from eeg2fmri.training.config import TrainingConfig
+from eeg2fmri.training.flags import read_settings
 
 
-def parse_args() -> TrainingConfig:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for setting in fields(TrainingConfig):
-        text = f"{setting.metadata['help']} Default: {setting.default!r}."
-        if isinstance(setting.default, bool):
-            parser.add_argument(f"--{setting.name}", action="store_true", help=text)
-        else:
-            parser.add_argument(
-                f"--{setting.name}",
-                type=type(setting.default),
-                default=setting.default,
-                choices=setting.metadata.get("choices"),
-                help=text,
-            )
-    return TrainingConfig(**vars(parser.parse_args()))
-
-
-def main() -> None:
+def main() -> int:
     try:
-        config = parse_args()
+        config, recipe = read_settings(description=__doc__)
+        if config.dry_run:
+            from eeg2fmri.training.dry_run import dry_run
+
+            print(dry_run(config, recipe))
+            return 0
         from eeg2fmri.training.trainer import Trainer
 
-        print(f"Saved a pipeline to {Trainer(config).train()}")
+        end = Trainer(config, recipe).train()
+        print(end.message)
+        return end.exit_code
     except EEG2fMRIError as error:
         print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+        return 2
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -102,7 +102,7 @@ def simulate(
 def prepare(
     root: Annotated[Path, typer.Argument(help="The dataset's folder, or the CSV file of the layout table.")],
     output: Annotated[Path, typer.Option(help="Folder of the paired dataset; must not exist.")],
-    recipe: Annotated[Path, typer.Option(help="JSON with the sections eeg_processor and volume_processor.")],
+    recipe: Annotated[Path, typer.Option(help="YAML or JSON with the sections eeg_processor and volume_processor.")],
     layout: Annotated[str, typer.Option(help="bids, noddi, xp2 or table.")] = "bids",
     preset: Annotated[
         str, typer.Option(help="aligned (by the scanner's markers), or calhas (from sample 0, as reference [24]).")

@@ -80,3 +80,17 @@ def test_the_condition_is_dropped_at_the_stated_rate():
     assert 0.77 < kept[0].double().mean() < 0.83
     denoising_loss(network, scheduler(), data, pair_seeds(0, "noise", 0, range(2000)))
     assert kept[1] is None
+
+
+@pytest.mark.parametrize("kind", ["epsilon", "v_prediction", "sample"])
+def test_min_snr_counts_the_error_of_the_volume_at_most_gamma_times(kind):
+    """A volume that is off by d is an error of every kind of prediction; weighted, all become min(SNR, gamma) d^2."""
+    schedule, data, gamma, difference = scheduler(kind), batch(64), 5.0, 0.5
+    data["volume"] = data["volume"].double()
+    seeds = pair_seeds(0, "noise", 1, range(64))
+    timesteps = draw_noise(data["volume"], seeds, 1000)[1]
+    snr = schedule.alphas_cumprod[timesteps] / (1 - schedule.alphas_cumprod[timesteps])
+    network = Exact(data["volume"] + difference, schedule)
+    loss = denoising_loss(network, schedule, data, seeds, snr_gamma=gamma)
+    expected = snr.clamp(max=gamma) * difference**2
+    assert torch.allclose(loss, expected.to(loss.dtype), rtol=1e-2)

@@ -3,55 +3,26 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from eeg2fmri import EEG2fMRIPipeline, EEGProcessor, VolumeProcessor
-from eeg2fmri.data.pairs import build_pairs, split_subjects
-from eeg2fmri.recordings.layouts import find_bids_runs
+from eeg2fmri import EEG2fMRIPipeline
 
 ROOT = Path(__file__).resolve().parents[2]
-RECIPE = {
-    "eeg_encoder": {"block_out_channels": [8, 8], "cross_attention_dim": 16, "norm_num_groups": 4},
-    "unet": {"block_out_channels": [8, 8, 16], "interaction_levels": [2], "norm_num_groups": 4},
-}
-
-
-@pytest.fixture(scope="module")
-def data(simulated, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("training")
-    eeg = EEGProcessor(
-        electrodes=["Fp1", "Fp2", "C3", "C4", "P3", "P4", "O1", "O2"],
-        mode="log_power",
-        sampling_rate=128.0,
-        num_frequencies=8,
-        bins_per_frequency=4,
-        num_windows=4,
-        window_start=-8.0,
-        normalization="training",
-    )
-    volume = VolumeProcessor(
-        mode="change", sample_size=(16, 32, 32), grid_shape=(32, 32, 16), repetition_time=2.0, space="mni"
-    )
-    runs = find_bids_runs(simulated)
-    split = split_subjects([run.subject for run in runs], 1, 0, seed=0)
-    build_pairs(runs, folder / "pairs", eeg_processor=eeg, volume_processor=volume, split=split)
-    (folder / "recipe.json").write_text(json.dumps(RECIPE))
-    return folder
 
 
 def train(data, output, *options, expect=0):
     command = [
         *(sys.executable, "-W", "error::UserWarning:eeg2fmri", "-m", "accelerate.commands.launch", "--cpu"),
         *("--num_processes", "1", str(ROOT / "scripts" / "train.py")),
-        *("--train_data_dir", str(data / "pairs"), "--recipe", str(data / "recipe.json")),
-        *("--output_dir", str(output), "--train_batch_size", "2", "--gradient_accumulation_steps", "2"),
-        *("--num_validation_pairs", "4", "--validation_steps", "3", "--logging_steps", "1"),
+        *("--train_data_dir", str(data / "pairs"), "--config", str(data / "recipe.yaml"), "--output_dir", str(output)),
         *map(str, options),
     ]
     result = subprocess.run(
@@ -109,12 +80,26 @@ def test_the_published_weights_are_the_averaged_ones(whole_run):
     assert any(not torch.equal(published[key], raw[key]) for key in published)
 
 
+def records(output):
+    return [json.loads(line) for line in (output / "log.jsonl").read_text().splitlines()]
+
+
 def test_the_log_has_every_step_and_the_validation_with_its_control(whole_run):
-    records = [json.loads(line) for line in (whole_run / "log.jsonl").read_text().splitlines()]
-    assert [record["step"] for record in records if "loss" in record] == [1, 2, 3, 4, 5, 6]
-    validated = [record for record in records if "validation_loss" in record]
+    log = records(whole_run)
+    assert [record["step"] for record in log if "loss" in record] == [1, 2, 3, 4, 5, 6]
+    validated = [record for record in log if "validation_loss" in record]
     assert [record["step"] for record in validated] == [3, 6]
     assert all(record["validation_loss_other_eeg"] > 0 for record in validated)
+    assert all(
+        -1 <= record[name] <= 1 for record in validated for name in ("validation_ssim", "validation_temporal_r")
+    )
+    assert sorted(path.name for path in (whole_run / "validation").iterdir()) == ["step-000003.png", "step-000006.png"]
+    assert list((whole_run / "logs").rglob("events.out.tfevents.*"))
+
+
+def test_the_output_says_what_it_was_trained_on(whole_run):
+    history = json.loads((whole_run / "training.json").read_text())
+    assert (history["step"], history["model"], len(history["training_subjects"])) == (6, "ef_diffusion", 2)
 
 
 def test_a_resumed_run_ends_with_the_same_bits(data, whole_run):
@@ -128,6 +113,7 @@ def test_a_resumed_run_ends_with_the_same_bits(data, whole_run):
         assert all(torch.equal(first[key], second[key]) for key in first)
     moments = [load_file(run / "checkpoint-6" / "optimizer.safetensors") for run in (whole_run, output)]
     assert all(torch.equal(moments[0][key], moments[1][key]) for key in moments[0])
+    assert (output / "log.jsonl").read_text() == (whole_run / "log.jsonl").read_text()
 
 
 def test_resuming_under_other_settings_is_refused_with_both_values(data, whole_run):
@@ -140,4 +126,32 @@ def test_resuming_under_other_settings_is_refused_with_both_values(data, whole_r
 def test_bad_settings_are_one_clear_line(data, tmp_path):
     result = train(data, tmp_path, "--adam_beta1", 1.5, expect=1)
     assert "error: --adam_beta1: found 1.5; expected in [0, 1)" in result.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_sigterm_saves_after_the_step_and_the_run_continues_to_the_same_bits(data, whole_run):
+    output = data / "stopped"
+    command = [sys.executable, str(ROOT / "scripts" / "train.py"), "--config", str(whole_run / "recipe.yaml")]
+    command += ["--output_dir", str(output), "--report_to", "none"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
+    with subprocess.Popen(command, env=environment, text=True, stdout=subprocess.PIPE) as process:
+        while process.poll() is None and not ((output / "log.jsonl").is_file() and records(output)):
+            time.sleep(0.01)
+        process.send_signal(signal.SIGTERM)
+        printed, _ = process.communicate(timeout=120)
+    assert process.returncode == 128 + signal.SIGTERM
+    stopped = len([record for record in records(output) if "loss" in record])
+    assert f"SIGTERM: stopped after step {stopped} and saved" in printed
+    assert f"checkpoint-{stopped}" in checkpoints(output)
+    assert not (output / "model_index.json").exists()
+    subprocess.run([*command, "--resume_from_checkpoint", "latest"], env=environment, check=True, capture_output=True)
+    assert (output / "log.jsonl").read_text() == (whole_run / "log.jsonl").read_text()
+    first, second = weights(whole_run), weights(output)
+    assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+def test_a_dry_run_says_what_a_run_takes_and_leaves_nothing(data, tmp_path):
+    result = train(data, tmp_path / "runs" / "first", "--dry_run", "--max_train_steps", 3600)
+    assert "training pairs" in result.stdout
+    assert "h for 3600 steps" in result.stdout
     assert not list(tmp_path.iterdir())

@@ -40,7 +40,7 @@ def prepare_dataset(
     Args:
         root: the dataset's folder, or the CSV file of the layout `"table"`.
         output: a folder that does not exist yet; it appears whole or not at all.
-        recipe: JSON with the sections `eeg_processor` and `volume_processor`.
+        recipe: YAML or JSON with the sections `eeg_processor` and `volume_processor`.
         layout, layout_options: see [`find_runs`]; the preset `"calhas"` takes the task MIpost of XP-2 by default.
         preset, marker, lead_in, first_volume: see [`Timing`].
         num_validation, num_test, seed: of the split by subject.

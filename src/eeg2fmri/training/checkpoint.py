@@ -2,7 +2,7 @@
 
 ```
 checkpoint-500/
-  eeg_encoder/  unet/           weights as `save_pretrained` leaves them
+  eeg_encoder/  unet/           the network's children (here EF-Diffusion's) as `save_pretrained` leaves them
   eeg_encoder_ema/  unet_ema/   their moving averages
   optimizer.safetensors         Adam's moments, one tensor per parameter and moment
   state.json                    step and the settings that a resumed run must share
@@ -20,10 +20,10 @@ from pathlib import Path
 import torch
 from diffusers.training_utils import EMAModel
 from safetensors.torch import load_file, save_file
+from torch import nn
 
 from ..errors import CheckpointError, InputError
 from ..files import publish_folder
-from .networks import DenoisingNetwork
 
 _NAME = re.compile(r"checkpoint-(\d+)")
 
@@ -31,7 +31,7 @@ _NAME = re.compile(r"checkpoint-(\d+)")
 def save_checkpoint(
     output_dir: Path,
     step: int,
-    network: DenoisingNetwork,
+    network: nn.Module,
     ema: EMAModel,
     optimizer: torch.optim.Optimizer,
     identity: dict,
@@ -58,7 +58,7 @@ def save_checkpoint(
 
 
 def load_checkpoint(
-    path: Path, network: DenoisingNetwork, ema: EMAModel, optimizer: torch.optim.Optimizer, identity: dict
+    path: Path, network: nn.Module, ema: EMAModel, optimizer: torch.optim.Optimizer, identity: dict
 ) -> int:
     """Load a checkpoint into the parts of a run.
 
@@ -84,7 +84,7 @@ def load_checkpoint(
     for name, value in json.loads(json.dumps(identity)).items():
         if settings.get(name) != value:
             raise InputError(
-                f"--{name}" if not name.startswith("recipe") else name,
+                name if "." in name else f"--{name}",
                 found=repr(value),
                 expected=f"{settings.get(name)!r}, as in {path.name}",
                 remedy="Resume under the same settings, or start anew in another output folder.",
@@ -128,13 +128,12 @@ def find_checkpoint(output_dir: Path, name: str) -> Path | None:
     )
 
 
-def _save_networks(network: DenoisingNetwork, folder: Path, suffix: str) -> None:
-    network.eeg_encoder.save_pretrained(folder / f"eeg_encoder{suffix}")
-    network.unet.save_pretrained(folder / f"unet{suffix}")
+def _save_networks(network: nn.Module, folder: Path, suffix: str) -> None:
+    for name, model in network.named_children():
+        model.save_pretrained(folder / f"{name}{suffix}")
 
 
-def _load_networks(network: DenoisingNetwork, folder: Path, suffix: str) -> None:
-    for name in ("eeg_encoder", "unet"):
-        model = getattr(network, name)
+def _load_networks(network: nn.Module, folder: Path, suffix: str) -> None:
+    for name, model in network.named_children():
         loaded = type(model).from_pretrained(folder / f"{name}{suffix}")
         model.load_state_dict(loaded.state_dict())

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
 from dataclasses import asdict, dataclass, field, fields
 
 from ..errors import InputError
+from .models import MODELS
+
+TRACKERS = ("tensorboard", "wandb", "trackio", "none")
 
 
-def _setting(default, text: str, **metadata):
-    return field(default=default, metadata={"help": text, **metadata})
+def _setting(group: str, default, text: str, **metadata):
+    """A setting: `group` and `text` are for `--help`. `free`: a resumed run may change it without changing a bit."""
+    return field(default=default, metadata={"group": group, "help": text, **metadata})
 
 
 @dataclass(frozen=True)
@@ -20,83 +25,112 @@ class TrainingConfig:
         InputError: for a value that can't be, naming it.
     """
 
-    train_data_dir: str = _setting("", "Paired dataset made by `eeg2fmri prepare`.")
-    recipe: str = _setting("", "JSON file with the sections `eeg_encoder`, `unet` and `scheduler`.")
-    output_dir: str = _setting("", "Where checkpoints, log and the trained pipeline go.")
-    seed: int = _setting(42, "Seed of everything random.")
-    train_batch_size: int = _setting(2, "Pairs per device and forward pass.")
-    gradient_accumulation_steps: int = _setting(8, "Forward passes per optimizer step.")
-    max_train_steps: int = _setting(30_000, "Optimizer steps.")
-    learning_rate: float = _setting(1e-4, "Adam's learning rate, after warm-up.")
-    lr_scheduler: str = _setting("constant", "Schedule of the learning rate.", choices=("constant", "cosine"))
-    lr_warmup_steps: int = _setting(0, "Optimizer steps over which the learning rate rises from zero.")
-    adam_beta1: float = _setting(0.9, "Adam's first decay.")
-    adam_beta2: float = _setting(0.99, "Adam's second decay.")
-    adam_weight_decay: float = _setting(0.0, "Decoupled weight decay (AdamW); 0 is the paper's Adam.")
-    max_grad_norm: float = _setting(1.0, "Gradients are clipped to this norm.")
-    ema_decay: float = _setting(0.995, "Decay of the moving average of the weights, which is what is published.")
-    conditioning_dropout_prob: float = _setting(0.0, "Share of pairs whose EEG tokens are zeroed, for guidance.")
-    mixed_precision: str = _setting("no", "Precision of forward and backward.", choices=("no", "fp16", "bf16"))
-    gradient_checkpointing: bool = _setting(False, "Recompute activations in the backward pass to save memory.")
-    checkpointing_steps: int = _setting(500, "Save a checkpoint every so many optimizer steps.")
-    checkpoints_total_limit: int = _setting(3, "How many checkpoints are kept.")
-    resume_from_checkpoint: str = _setting("", "`latest`, or the name of a checkpoint in `output_dir`.")
-    validation_steps: int = _setting(500, "Compute the validation loss every so many optimizer steps.")
-    num_validation_pairs: int = _setting(256, "Pairs of the validation subjects that the loss is computed on.")
-    logging_steps: int = _setting(10, "Write the log every so many optimizer steps.")
-    report_to: str = _setting("none", "Tracker beside `log.jsonl`.", choices=("none", "tensorboard"))
+    train_data_dir: str = _setting("data", "", "Paired dataset made by `eeg2fmri prepare`.", free=True)
+    output_dir: str = _setting("data", "", "Where checkpoints, log and the trained model go.", free=True)
+    dataloader_num_workers: int = _setting("data", 0, "Processes that load pairs; 0 is this one.", free=True, least=0)
+
+    model: str = _setting("model", "ef_diffusion", "What is trained.", choices=MODELS)
+    conditioning_dropout_prob: float = _setting(
+        "model", 0.0, "Share of pairs whose EEG tokens are zeroed, for guidance.", least=0, below=1
+    )
+    snr_gamma: float = _setting("model", 0.0, "Min-SNR weighting of the loss, usually 5; 0 is none.", least=0)
+
+    seed: int = _setting("optimization", 42, "Seed of everything random.", least=0)
+    train_batch_size: int = _setting("optimization", 2, "Pairs per device and forward pass.", least=1)
+    gradient_accumulation_steps: int = _setting("optimization", 8, "Forward passes per optimizer step.", least=1)
+    max_train_steps: int = _setting("optimization", 30_000, "Optimizer steps.", least=1)
+    learning_rate: float = _setting("optimization", 1e-4, "Adam's learning rate, after warm-up.", above=0)
+    lr_scheduler: str = _setting(
+        "optimization", "constant", "Schedule of the learning rate.", choices=("constant", "cosine", "linear")
+    )
+    lr_warmup_steps: int = _setting("optimization", 0, "Steps over which the learning rate rises from 0.", least=0)
+    adam_beta1: float = _setting("optimization", 0.9, "Adam's first decay.", least=0, below=1)
+    adam_beta2: float = _setting("optimization", 0.99, "Adam's second decay.", least=0, below=1)
+    adam_epsilon: float = _setting("optimization", 1e-8, "Adam's epsilon.", above=0)
+    adam_weight_decay: float = _setting(
+        "optimization", 0.0, "Decoupled weight decay (AdamW); 0 is the paper's Adam.", least=0
+    )
+    max_grad_norm: float = _setting("optimization", 1.0, "Gradients are clipped to this norm.", above=0)
+    ema_decay: float = _setting(
+        "optimization", 0.995, "Decay of the averaged weights, which are what is published.", least=0, below=1
+    )
+    ema_warmup: bool = _setting("optimization", False, "Let the decay rise as (1 + step) / (10 + step) at first.")
+
+    validation_steps: int = _setting("validation", 500, "Validate every so many optimizer steps.", free=True, least=1)
+    num_validation_pairs: int = _setting(
+        "validation", 256, "Pairs of the validation subjects that the loss is computed on.", free=True, least=1
+    )
+    num_validation_samples: int = _setting(
+        "validation", 16, "Volumes of a validation run that are generated and scored; 0 is none.", free=True, least=0
+    )
+    validation_inference_steps: int = _setting(
+        "validation", 10, "Denoising steps of these volumes.", free=True, least=1
+    )
+    early_stopping_patience: int = _setting(
+        "validation", 5, "Stop after so many validations without a better SSIM; 0 is never.", free=True, least=0
+    )
+
+    checkpointing_steps: int = _setting(
+        "checkpoints", 500, "Save a checkpoint every so many optimizer steps.", free=True, least=1
+    )
+    checkpoints_total_limit: int = _setting("checkpoints", 3, "How many checkpoints are kept.", free=True, least=1)
+    resume_from_checkpoint: str = _setting(
+        "checkpoints", "", "`latest`, or the name of a checkpoint in `output_dir`.", free=True
+    )
+
+    report_to: str = _setting(
+        "logging",
+        "tensorboard" if importlib.util.find_spec("tensorboard") else "none",
+        "Tracker beside `log.jsonl`; tensorboard where it is installed.",
+        choices=TRACKERS,
+        free=True,
+    )
+    tracker_project_name: str = _setting("logging", "eeg2fmri", "The run's project in the tracker.", free=True)
+
+    mixed_precision: str = _setting("machine", "no", "Precision of forward and backward.", choices=("no", "bf16"))
+    gradient_checkpointing: bool = _setting(
+        "machine", False, "Recompute activations in the backward pass to save memory."
+    )
+    deterministic: bool = _setting(
+        "machine", False, "Only deterministic kernels (the paper's cuDNN setting): the same bits on the same machine."
+    )
+    dry_run: bool = _setting(
+        "machine", False, "One step, one save, one validation; prints what they take, leaves nothing.", free=True
+    )
 
     def __post_init__(self) -> None:
         for setting in fields(self):
-            value = getattr(self, setting.name)
-            choices = setting.metadata.get("choices")
-            if choices and value not in choices:
-                _refuse(setting.name, value, f"one of {', '.join(choices)}")
-            if isinstance(value, (int, float)) and not isinstance(value, bool) and not math.isfinite(value):
+            value, rules = getattr(self, setting.name), setting.metadata
+            kind = type(setting.default)
+            if not isinstance(value, (int, float) if kind is float else kind) or isinstance(value, bool) != (
+                kind is bool
+            ):
+                _refuse(setting.name, value, f"a value of type {kind.__name__}")
+            if "choices" in rules and value not in rules["choices"]:
+                _refuse(setting.name, value, f"one of {', '.join(rules['choices'])}")
+            if kind is float and not math.isfinite(value):
                 _refuse(setting.name, value, "a finite number")
-        for name in ("train_data_dir", "recipe", "output_dir"):
+            if "below" in rules and not rules["least"] <= value < rules["below"]:
+                _refuse(setting.name, value, f"in [{rules['least']}, {rules['below']})")
+            if "least" in rules and value < rules["least"]:
+                _refuse(setting.name, value, f"at least {rules['least']}")
+            if "above" in rules and value <= rules["above"]:
+                _refuse(setting.name, value, f"above {rules['above']}")
+        for name in ("train_data_dir", "output_dir"):
             if not getattr(self, name):
                 _refuse(name, "", "a path")
-        for name in _AT_LEAST_ONE:
-            if getattr(self, name) < 1:
-                _refuse(name, getattr(self, name), "at least 1")
-        for name in ("adam_beta1", "adam_beta2", "ema_decay", "conditioning_dropout_prob"):
-            if not 0 <= getattr(self, name) < 1:
-                _refuse(name, getattr(self, name), "in [0, 1)")
-        for name in ("learning_rate", "max_grad_norm"):
-            if getattr(self, name) <= 0:
-                _refuse(name, getattr(self, name), "above 0")
-        for name in ("lr_warmup_steps", "adam_weight_decay", "seed"):
-            if getattr(self, name) < 0:
-                _refuse(name, getattr(self, name), "at least 0")
+        if self.early_stopping_patience and not self.num_validation_samples:
+            _refuse("num_validation_samples", 0, "at least 1, to stop by their SSIM, or --early_stopping_patience 0")
 
-    def identity(self) -> dict:
-        """The settings that a resumed run must share with the run that it continues."""
-        free = {
-            "train_data_dir",
-            "recipe",
-            "output_dir",
-            "resume_from_checkpoint",
-            "checkpointing_steps",
-            "checkpoints_total_limit",
-            "validation_steps",
-            "num_validation_pairs",
-            "logging_steps",
-            "report_to",
-        }
-        return {name: value for name, value in asdict(self).items() if name not in free}
+    def identity(self, num_processes: int = 1) -> dict:
+        """The settings that a resumed run must share with the run that it continues.
 
-
-_AT_LEAST_ONE = (
-    "train_batch_size",
-    "gradient_accumulation_steps",
-    "max_train_steps",
-    "checkpointing_steps",
-    "checkpoints_total_limit",
-    "validation_steps",
-    "num_validation_pairs",
-    "logging_steps",
-)
+        Two devices with one pair each see what one device with two pairs sees: the product counts.
+        """
+        free = {setting.name for setting in fields(self) if setting.metadata.get("free")}
+        shared = {name: value for name, value in asdict(self).items() if name not in free}
+        pairs = shared.pop("train_batch_size") * num_processes
+        return {**shared, "train_batch_size x processes": pairs}
 
 
 def _refuse(name: str, value, expected: str) -> None:

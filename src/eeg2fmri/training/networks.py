@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
+from typing import Any
+
 import torch
 from diffusers import DDIMScheduler, DDPMScheduler
 from torch import nn
 
+from ..errors import InputError
 from ..models.epg import EPGModel
 from ..models.fd_unet import FDUNetModel
 from ..processing.eeg import EEGProcessor
 from ..processing.volume import VolumeProcessor
+
+PREDICTION_TYPES = ("epsilon", "v_prediction", "sample")
 
 
 class DenoisingNetwork(nn.Module):
@@ -47,20 +53,47 @@ class DenoisingNetwork(nn.Module):
 def build_networks(
     recipe: dict[str, dict], eeg_processor: EEGProcessor, volume_processor: VolumeProcessor
 ) -> DenoisingNetwork:
-    """Build encoder and denoiser; all sizes that the data decide are taken from the processors."""
+    """Build encoder and denoiser; all sizes that the data decide are taken from the processors.
+
+    Raises:
+        InputError: when a section of the recipe has an option that its network does not have, or that the data decide.
+    """
     eeg, volume = eeg_processor.config, volume_processor.config
-    eeg_encoder = EPGModel(
+    eeg_encoder = from_section(
+        EPGModel,
+        recipe,
+        "eeg_encoder",
         in_channels=2 if eeg.mode == "complex" else 1,
         sample_size=(len(eeg.electrodes), eeg.num_frequencies, eeg.num_windows),
-        **recipe["eeg_encoder"],
     )
-    unet = FDUNetModel(
+    unet = from_section(
+        FDUNetModel,
+        recipe,
+        "unet",
         sample_size=tuple(volume.sample_size),
         in_channels=2 if volume.mode == "change" else 1,
         cross_attention_dim=eeg_encoder.config.cross_attention_dim,
-        **recipe["unet"],
     )
     return DenoisingNetwork(eeg_encoder, unet)
+
+
+def from_section(network: type, recipe: dict[str, dict], section: str, **decided: Any):
+    """Build a network from a section of the recipe and what the data decide.
+
+    Raises:
+        InputError: for an option in the section that is not the recipe's to give.
+    """
+    given = recipe[section]
+    free = [name for name in inspect.signature(network).parameters if name not in decided]
+    unknown = sorted(set(given) - set(free))
+    if unknown:
+        raise InputError(
+            f"recipe, {section}",
+            found=f"options {unknown}",
+            expected=f"among {', '.join(free)}",
+            remedy=f"Remove them; {', '.join(decided)} follow from the data.",
+        )
+    return network(**given, **decided)
 
 
 def build_schedulers(
@@ -69,6 +102,9 @@ def build_schedulers(
     """The schedule of noise levels (section 3.5.1) for training, and DDIM on the same levels for generation.
 
     Standardised changes are not bounded, so that only min-max volumes are clipped to [-1, 1].
+
+    Raises:
+        InputError: for an option of the section `scheduler` that DDIM does not have, or an unknown prediction type.
     """
     settings = {
         "num_train_timesteps": 1000,
@@ -80,4 +116,18 @@ def build_schedulers(
         "clip_sample": volume_processor.config.mode != "change",
         **recipe["scheduler"],
     }
+    ddpm, ddim = (inspect.signature(kind).parameters for kind in (DDPMScheduler, DDIMScheduler))
+    common = ddpm.keys() & ddim.keys()
+    unknown = sorted(set(settings) - common)
+    if unknown:
+        raise InputError(
+            "recipe, scheduler", found=f"options {unknown}", expected=f"among {sorted(common)}", remedy="Remove them."
+        )
+    if settings["prediction_type"] not in PREDICTION_TYPES:
+        raise InputError(
+            "recipe, scheduler.prediction_type",
+            found=repr(settings["prediction_type"]),
+            expected=f"one of {', '.join(PREDICTION_TYPES)}",
+            remedy="Change the recipe.",
+        )
     return DDPMScheduler(**settings), DDIMScheduler(**settings, set_alpha_to_one=True)

@@ -1,9 +1,14 @@
-"""The training objective: predict the noise that was added to a volume (equations 18 and 40)."""
+r"""The training objective: predict the noise that was added to a volume (equations 18, 39 and 40).
+
+Equation 18 is the objective without a condition. Equation 39 is the variational bound, a sum over all steps, which the
+paper finds too slow; equation 40 takes its place: the error at one random step, with the EEG's tokens as condition.
+"""
 
 from __future__ import annotations
 
 import torch
 from diffusers import DDPMScheduler
+from diffusers.training_utils import compute_snr
 from torch.nn import functional
 
 from ..randomness import seed_for
@@ -43,12 +48,22 @@ def denoising_loss(
     batch: dict[str, torch.Tensor],
     seeds: list[int],
     conditioning_dropout_prob: float = 0.0,
+    snr_gamma: float = 0.0,
 ) -> torch.Tensor:
     r"""Mean squared error of the prediction, per pair.
 
     Equation 40: \( L = \| \epsilon_t - \epsilon_\theta(x_t, EPG(c)) \|_2^2 \) with
     \( x_t = \sqrt{\bar\alpha_t} x_0 + \sqrt{1 - \bar\alpha_t} \epsilon_t \) (equation 27). With the scheduler's
     `prediction_type` `"v_prediction"` or `"sample"` the target is the velocity or the volume instead.
+
+    Args:
+        network: predicts from `(eeg, noisy volume, timesteps, condition, keep)`.
+        scheduler ([`DDPMScheduler`]): the noise levels.
+        batch (`dict`): `eeg`, `volume` and, in mode `change`, `condition`.
+        seeds (`list[int]`): one for every pair.
+        conditioning_dropout_prob (`float`): share of the pairs whose EEG tokens are zeroed, so that the network also
+            learns to do without and can be guided (classifier-free guidance).
+        snr_gamma (`float`): above 0, pairs are weighted by [`min_snr_weights`].
 
     Returns:
         `torch.Tensor` of shape `[B]`, float32.
@@ -64,4 +79,16 @@ def denoising_loss(
         target = scheduler.get_velocity(volume, noise, timesteps)
     else:
         target = volume
-    return functional.mse_loss(prediction.float(), target.float(), reduction="none").flatten(1).mean(1)
+    loss = functional.mse_loss(prediction.float(), target.float(), reduction="none").flatten(1).mean(1)
+    return loss if snr_gamma == 0 else loss * min_snr_weights(scheduler, timesteps, snr_gamma)
+
+
+def min_snr_weights(scheduler: DDPMScheduler, timesteps: torch.Tensor, gamma: float) -> torch.Tensor:
+    r"""Min-SNR weights (Hang et al. 2023): every step counts as \( \min(SNR, \gamma) \) errors of the volume.
+
+    \( SNR_t = \bar\alpha_t / (1 - \bar\alpha_t) \). An error of the noise is one of the volume times SNR, an error of
+    the velocity one times SNR + 1: the weight is \( \min(SNR, \gamma) \) divided by that.
+    """
+    snr = compute_snr(scheduler, timesteps)
+    errors_of_volume = {"epsilon": snr, "v_prediction": snr + 1, "sample": torch.ones_like(snr)}
+    return snr.clamp(max=gamma) / errors_of_volume[scheduler.config.prediction_type]

@@ -1,270 +1,203 @@
-"""The training loop on Accelerate, from a paired dataset to a saved pipeline (section 3.5.1)."""
+"""The training loop on Accelerate, from a paired dataset to a published model (section 3.5.1)."""
 
 from __future__ import annotations
 
 import json
-import logging
-import math
-import time
-from dataclasses import asdict
+import os
+import signal
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from accelerate import Accelerator
-from diffusers.optimization import get_scheduler
-from diffusers.training_utils import EMAModel
-from torch.utils.data import DataLoader
-from tqdm.auto import tqdm
+from accelerate.utils import ProjectConfiguration
 
-from ..data.pairs import PairedDataset
-from ..errors import EEG2fMRIError
 from ..files import publish_contents
-from ..hub import save_for_hub
-from ..pipeline import EEG2fMRIPipeline
 from ..randomness import seed_for
-from ..recipes import read_recipe
-from .checkpoint import find_checkpoint, load_checkpoint, save_checkpoint
+from .checks import check_place, dataset_identity, open_datasets
 from .config import TrainingConfig
-from .data_order import StepBatchSampler
-from .networks import build_networks, build_schedulers
-from .objective import denoising_loss, pair_seeds
+from .flags import save_settings
+from .models import MODELS
+from .picture import draw_samples
+from .run_log import LogFile, check_tracker, memory_gigabytes, progress_bar, start_tracker, track_picture
+from .scores import sample_scores
+from .signals import StopRequest
+from .state import TrainingState
+from .validation import Validator, validations_without_gain
 
-logger = logging.getLogger(__name__)
+
+@dataclass(frozen=True)
+class TrainingEnd:
+    """How a run ended.
+
+    Args:
+        step (`int`): optimizer steps done.
+        message (`str`): why it ended, where the result is, what to do now.
+        exit_code (`int`): 0 when a model was published, 128 + the signal's number when the run is to be continued.
+    """
+
+    step: int
+    message: str
+    exit_code: int = 0
 
 
 class Trainer:
-    """One training run.
+    """One training run. It knows nothing of the model it trains but what [`TrainableModel`] promises.
 
     Args:
         config ([`TrainingConfig`]): its settings.
+        recipe (`dict[str, dict]`): the sections of `recipes.read_recipe`.
 
     Raises:
-        EEG2fMRIError: for bad data, settings or checkpoints, before training starts.
+        EEG2fMRIError: for bad data, settings or checkpoints, before training starts and anything is written.
     """
 
-    def __init__(self, config: TrainingConfig):
-        self.config = config
+    def __init__(self, config: TrainingConfig, recipe: dict[str, dict]):
+        self.config, self.recipe = config, recipe
         self.output_dir = Path(config.output_dir)
-        recipe = read_recipe(config.recipe)
-        self.dataset = PairedDataset(config.train_data_dir, "train")
-        self.validation_dataset = PairedDataset(config.train_data_dir, "validation")
+        self.log_file = LogFile(self.output_dir / "log.jsonl")
+        check_tracker(config.report_to)
+        self.dataset, validation_dataset = open_datasets(config.train_data_dir, recipe)
+        if config.deterministic:
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+            torch.backends.cudnn.benchmark = False
+            torch.use_deterministic_algorithms(True)
         self.accelerator = Accelerator(
             mixed_precision=config.mixed_precision,
             gradient_accumulation_steps=config.gradient_accumulation_steps,
             log_with=None if config.report_to == "none" else config.report_to,
-            project_dir=str(self.output_dir),
+            project_config=ProjectConfiguration(str(self.output_dir), logging_dir=str(self.output_dir / "logs")),
         )
         torch.manual_seed(seed_for(config.seed, "weights"))
-        network = build_networks(recipe, self.dataset.eeg_processor, self.dataset.volume_processor)
+        processors = self.dataset.eeg_processor, self.dataset.volume_processor
+        self.model = MODELS[config.model](config, recipe, *processors)
+        check_place(config, self.model.network)
         if config.gradient_checkpointing:
-            network.eeg_encoder.enable_gradient_checkpointing()
-            network.unet.enable_gradient_checkpointing()
-        self.noise_scheduler, self.sampling_scheduler = build_schedulers(recipe, self.dataset.volume_processor)
-        optimizer = torch.optim.AdamW(
-            network.parameters(),
-            lr=config.learning_rate,
-            betas=(config.adam_beta1, config.adam_beta2),
-            weight_decay=config.adam_weight_decay,
+            self.model.enable_gradient_checkpointing()
+        self.identity = {
+            **config.identity(self.accelerator.num_processes),
+            **{f"recipe.{name}": recipe[name] for name in ("eeg_encoder", "unet", "scheduler")},
+            **dataset_identity(self.dataset, validation_dataset),
+        }
+        self.state = TrainingState(config, self.model, self.dataset, self.accelerator, self.identity)
+        self.validator = Validator(
+            self.model, validation_dataset, config, self.accelerator.device, self.accelerator.autocast
         )
-        self.network, self.optimizer = self.accelerator.prepare(network, optimizer)
-        self.ema = EMAModel(self._bare_network.parameters(), decay=config.ema_decay)
-        self.ema.to(self.accelerator.device)
-        self.identity = {**config.identity(), "recipe": recipe}
-        self.step = self._resume()
-        self.learning_rate = get_scheduler(
-            config.lr_scheduler,
-            optimizer,
-            num_warmup_steps=config.lr_warmup_steps,
-            num_training_steps=config.max_train_steps,
-        )
-        for _ in range(self.step):
-            self.learning_rate.step()
+        self._validations = [r for r in self.log_file.read(self.state.step) if "validation_loss" in r]
 
-    @property
-    def _bare_network(self):
-        return self.accelerator.unwrap_model(self.network)
+    def train(self) -> TrainingEnd:
+        """Train to `max_train_steps`, or until the validation SSIM stalls, and publish the averaged weights.
 
-    def train(self) -> Path:
-        """Train to `max_train_steps`, then save the pipeline with the averaged weights.
-
-        Returns:
-            `Path`: the output folder, which `EEG2fMRIPipeline.from_pretrained` loads.
+        SIGTERM or Ctrl-C: the step is finished, a checkpoint saved, nothing published; a second one stops at once.
 
         Raises:
-            EEG2fMRIError: when the loss is not finite, before the weights are changed.
+            EEG2fMRIError: when the loss is not finite, before the weights are changed; when the disk is full.
         """
-        config, accelerator = self.config, self.accelerator
-        if config.report_to != "none":
-            accelerator.init_trackers("eeg2fmri", config=asdict(config))
-        batches = iter(self._loader())
-        progress = tqdm(
-            total=config.max_train_steps,
-            initial=self.step,
-            desc="Training",
-            unit="step",
-            disable=not accelerator.is_local_main_process,
-        )
-        started, first_step, running = time.perf_counter(), self.step, []
-        while self.step < config.max_train_steps:
-            loss = self._optimizer_step(batches)
-            self.step += 1
-            running.append(loss)
-            progress.update()
-            if self.step % config.logging_steps == 0:
-                elapsed = time.perf_counter() - started
-                pairs = (self.step - first_step) * self._pairs_per_step
-                record = {"loss": math.fsum(running) / len(running), "pairs_per_second": pairs / elapsed}
-                progress.set_postfix({name: f"{value:.4g}" for name, value in record.items()})
-                self._log({**record, "learning_rate": self.learning_rate.get_last_lr()[0]})
-                running = []
-            if self.step % config.validation_steps == 0:
-                self._log(self.validate())
-            if self.step % config.checkpointing_steps == 0:
-                self._save()
-        progress.close()
-        accelerator.wait_for_everyone()
-        self._publish()
-        accelerator.end_training()
-        return self.output_dir
+        config, signal_number = self.config, 0
+        self._start()
+        try:
+            with StopRequest() as stop, progress_bar(self.accelerator, config, self.state.step) as progress:
+                if self._validation_due() and not any(r["step"] == self.state.step for r in self._validations):
+                    self._log_validation()  # the run was stopped between the step and its validation
+                while self.state.step < config.max_train_steps and not self._stalled():
+                    record = self.state.optimizer_step()
+                    self._log(record)
+                    progress.update()
+                    progress.set_postfix({name: f"{value:.3g}" for name, value in {**record, **self._usage()}.items()})
+                    signal_number = self._agree(stop.received)
+                    if self._validation_due() and not signal_number:
+                        self._log_validation()
+                        signal_number = self._agree(stop.received)
+                    if signal_number or self.state.step % config.checkpointing_steps == 0:
+                        self._save()
+                    if signal_number:
+                        break
+            self.accelerator.wait_for_everyone()
+            return self._stopped(signal_number) if signal_number else self._publish()
+        finally:
+            self.accelerator.end_training()
 
-    @property
-    def _pairs_per_step(self) -> int:
-        config = self.config
-        return config.train_batch_size * config.gradient_accumulation_steps * self.accelerator.num_processes
-
-    def _loader(self) -> DataLoader:
-        config, accelerator = self.config, self.accelerator
-        sampler = StepBatchSampler(
-            len(self.dataset),
-            config.train_batch_size,
-            config.seed,
-            first_pass=self.step * config.gradient_accumulation_steps,
-            process_index=accelerator.process_index,
-            num_processes=accelerator.num_processes,
-        )
-        return DataLoader(self.dataset, batch_sampler=sampler)
-
-    def _optimizer_step(self, batches) -> float:
-        """All forward passes of one optimizer step; returns the mean loss over all devices."""
-        config, accelerator = self.config, self.accelerator
-        self.network.train()
-        losses = []
-        for i in range(config.gradient_accumulation_steps):
-            with accelerator.accumulate(self.network):
-                batch = self._to_device(next(batches))
-                first_row = accelerator.process_index * config.train_batch_size
-                seeds = pair_seeds(
-                    config.seed,
-                    "noise",
-                    self.step * config.gradient_accumulation_steps + i,
-                    range(first_row, first_row + config.train_batch_size),
-                )
-                with accelerator.autocast():
-                    loss = denoising_loss(
-                        self.network, self.noise_scheduler, batch, seeds, config.conditioning_dropout_prob
-                    ).mean()
-                accelerator.backward(loss)
-                losses.append(loss.detach())
-                if accelerator.sync_gradients:
-                    norm = accelerator.clip_grad_norm_(self.network.parameters(), config.max_grad_norm)
-                    mean_loss = accelerator.reduce(torch.stack(losses).mean(), reduction="mean").item()
-                    self._check_finite(mean_loss, float(norm))
-                self.optimizer.step()
-                self.optimizer.zero_grad()
-        self.learning_rate.step()
-        self.ema.step(self._bare_network.parameters())
-        return mean_loss
-
-    def _check_finite(self, loss: float, gradient_norm: float) -> None:
-        if math.isfinite(loss) and math.isfinite(gradient_norm):
-            return
-        gradients = {name: p.grad for name, p in self._bare_network.named_parameters() if p.grad is not None}
-        damaged = [name for name, gradient in gradients.items() if not gradient.isfinite().all()]
-        raise EEG2fMRIError(
-            f"step {self.step + 1}",
-            found=f"a loss of {loss} and {len(damaged)} gradients that are not finite ({', '.join(damaged[:3])})",
-            expected="finite ones",
-            remedy="Continue with --resume_from_checkpoint latest; if it recurs, lower --learning_rate or use "
-            "--mixed_precision no. The last checkpoint is intact.",
-        )
-
-    @torch.no_grad()
     def validate(self) -> dict[str, float]:
-        """Loss of the averaged weights on pairs of unseen subjects, at fixed noise and timesteps.
-
-        `validation_loss_other_eeg` is the same with every volume's EEG exchanged for another one's: a network that
-        uses the EEG does worse there.
-        """
-        config, total = self.config, len(self.validation_dataset)
-        count = min(config.num_validation_pairs, total)
-        indices = [i * total // count for i in range(count)]
-        parameters = list(self._bare_network.parameters())
-        self.ema.store(parameters)
-        self.ema.copy_to(parameters)
-        self.network.eval()
-        losses, losses_other = [], []
-        for start in range(0, count, 16):
-            rows = range(start, min(start + 16, count))
-            batch = self._batch([indices[row] for row in rows])
-            # Half the set away, another subject or at least another minute.
-            other = self._batch([indices[(row + count // 2) % count] for row in rows])
-            seeds = pair_seeds(config.seed, "validation noise", 0, rows)
-            with self.accelerator.autocast():
-                losses.append(denoising_loss(self._bare_network, self.noise_scheduler, batch, seeds))
-                exchanged = {**batch, "eeg": other["eeg"]}
-                losses_other.append(denoising_loss(self._bare_network, self.noise_scheduler, exchanged, seeds))
-        self.ema.restore(parameters)
-        return {
-            "validation_loss": torch.cat(losses).mean().item(),
-            "validation_loss_other_eeg": torch.cat(losses_other).mean().item(),
-        }
-
-    def _batch(self, indices: list[int]) -> dict[str, torch.Tensor]:
-        return self._to_device(torch.utils.data.default_collate([self.validation_dataset[i] for i in indices]))
-
-    def _to_device(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        return {name: tensor.to(self.accelerator.device) for name, tensor in batch.items()}
-
-    def _log(self, record: dict[str, float]) -> None:
-        if not self.accelerator.is_main_process:
-            return
-        self.output_dir.mkdir(parents=True, exist_ok=True)
-        with open(self.output_dir / "log.jsonl", "a") as file:
-            file.write(json.dumps({"step": self.step, **record}) + "\n")
-        self.accelerator.log(record, step=self.step)
-
-    def _resume(self) -> int:
-        if not self.config.resume_from_checkpoint:
-            return 0
-        path = find_checkpoint(self.output_dir, self.config.resume_from_checkpoint)
-        if path is None:
-            logger.info("No checkpoint in %s: training starts anew.", self.output_dir)
-            return 0
-        return load_checkpoint(path, self._bare_network, self.ema, self.optimizer, self.identity)
+        """Losses of the averaged weights and, if asked for, scores and a picture of generated volumes."""
+        with self.state.averaged_weights() as network:
+            record = self.validator.losses(network)
+            if self.config.num_validation_samples == 0:
+                return record
+            generated, measured = self.validator.generate(network)
+        record.update(sample_scores(generated, measured))
+        if self.accelerator.is_main_process:
+            path = self.output_dir / "validation" / f"step-{self.state.step:06d}.png"
+            picture = draw_samples(generated, measured, path, f"step {self.state.step}")
+            track_picture(self.accelerator, picture, self.state.step)
+        return record
 
     def _save(self) -> None:
+        """A checkpoint must never outlive what was logged before it."""
         if self.accelerator.is_main_process:
-            save_checkpoint(
-                self.output_dir,
-                self.step,
-                self._bare_network,
-                self.ema,
-                self.optimizer,
-                self.identity,
-                self.config.checkpoints_total_limit,
-            )
+            self.log_file.sync()
+        self.state.save()
 
-    def _publish(self) -> None:
-        """Save the pipeline with the averaged weights: its files appear in the output folder at the very end."""
-        if not self.accelerator.is_main_process:
-            return
-        self.ema.copy_to(self._bare_network.parameters())
-        pipeline = EEG2fMRIPipeline(
-            eeg_encoder=self._bare_network.eeg_encoder,
-            unet=self._bare_network.unet,
-            scheduler=self.sampling_scheduler,
-            eeg_processor=self.dataset.eeg_processor,
-            volume_processor=self.dataset.volume_processor,
+    def _start(self) -> None:
+        self.accelerator.wait_for_everyone()  # all have read before one rewrites
+        if self.accelerator.is_main_process:
+            self.log_file.truncate(self.state.step)
+            save_settings(self.output_dir / "recipe.yaml", self.config, self.recipe)
+        start_tracker(self.accelerator, self.config, self.state.step)
+
+    def _validation_due(self) -> bool:
+        return self.state.step > 0 and self.state.step % self.config.validation_steps == 0
+
+    def _log_validation(self) -> None:
+        record = self.validate()
+        self._validations.append({"step": self.state.step, **record})
+        self._log(record)
+
+    def _stalled(self) -> bool:
+        patience = self.config.early_stopping_patience
+        scores = [record["validation_ssim"] for record in self._validations if "validation_ssim" in record]
+        return 0 < patience <= validations_without_gain(scores)
+
+    def _agree(self, signal_number: int) -> int:
+        """The signal that any process got: all stop after the same step."""
+        if self.accelerator.num_processes == 1:
+            return signal_number
+        received = torch.tensor([signal_number], device=self.accelerator.device)
+        return int(self.accelerator.gather(received).max())
+
+    def _usage(self) -> dict[str, float]:
+        memory = memory_gigabytes(self.accelerator.device)
+        return {"samples_per_second": self.state.samples_per_second, "memory_gigabytes": memory}
+
+    def _log(self, record: dict[str, float]) -> None:
+        """What seed and step determine goes to the log; the tracker also gets what this machine makes of it."""
+        if self.accelerator.is_main_process:
+            self.log_file.append({"step": self.state.step, **record})
+        self.accelerator.log({**record, **self._usage()}, step=self.state.step)
+
+    def _stopped(self, signal_number: int) -> TrainingEnd:
+        step, name = self.state.step, signal.Signals(signal_number).name
+        message = f"{name}: stopped after step {step} and saved; continue with --resume_from_checkpoint latest."
+        return TrainingEnd(step, message, 128 + signal_number)
+
+    def _publish(self) -> TrainingEnd:
+        """Save the model with the averaged weights: its files appear in the output folder at the very end."""
+        step, finished = self.state.step, self.state.step == self.config.max_train_steps
+        reason = (
+            "all steps done" if finished else f"no better SSIM in {self.config.early_stopping_patience} validations"
         )
-        with publish_contents(self.output_dir, last="model_index.json") as folder:
-            save_for_hub(pipeline, folder)
+        end = TrainingEnd(step, f"Saved the model of step {step} to {self.output_dir} ({reason}).")
+        if not self.accelerator.is_main_process:
+            return end
+        self.state.ema.copy_to(self.state.bare_network.parameters())
+        history = {
+            "model": self.config.model,
+            "step": step,
+            "reason": reason,
+            "last_validation": self._validations[-1] if self._validations else None,
+            "training_subjects": sorted(self.dataset.subjects),
+            "settings": self.identity,
+        }
+        with publish_contents(self.output_dir, last=self.model.published_index) as folder:
+            self.model.save(folder)
+            (folder / "training.json").write_text(json.dumps(history, indent=1) + "\n")
+        return end

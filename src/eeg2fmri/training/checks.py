@@ -1,0 +1,125 @@
+"""What is checked before a run starts: its dataset, its recipe against the dataset, its place on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from torch import nn
+
+from ..data.pairs import PairedDataset
+from ..errors import FileError, InputError
+from ..files import sha256
+from .checkpoint import list_checkpoints
+from .config import TrainingConfig
+
+# Weights, their averages, and Adam's two moments.
+COPIES_IN_CHECKPOINT = 4
+
+
+def open_datasets(folder: str, recipe: dict[str, dict]) -> tuple[PairedDataset, PairedDataset]:
+    """Open the training and the validation pairs.
+
+    Raises:
+        FileError: when the folder is no paired dataset, or a run of it is missing or damaged.
+        InputError: when a split is empty, or the recipe asks for other processors than the dataset was made with.
+    """
+    training, validation = (PairedDataset(folder, split) for split in ("train", "validation"))
+    for run in [*training.runs, *validation.runs]:
+        _check_file(Path(folder) / run["file"])
+    for section in ("eeg_processor", "volume_processor"):
+        _check_processor(recipe[section], section, getattr(training, section).config)
+    return training, validation
+
+
+def dataset_identity(training: PairedDataset, validation: PairedDataset) -> dict[str, str]:
+    """Checksums of everything that the pairs of a run depend on; the index has those of the runs' files."""
+    subjects = [sorted(training.subjects), sorted(validation.subjects)]
+    return {
+        "dataset.index": sha256(training.folder / "index.json"),
+        "dataset.subjects": hashlib.sha256(json.dumps(subjects).encode()).hexdigest(),
+        "dataset.eeg_processor": _processor_checksum(training.eeg_processor),
+        "dataset.volume_processor": _processor_checksum(training.volume_processor),
+    }
+
+
+def pair_name(dataset: PairedDataset, index: int) -> str:
+    """Which volume of which run a pair is."""
+    for run in dataset.runs:
+        if index < run["num_pairs"]:
+            return f"{run['name']}, volume {run['volumes'][index]}"
+        index -= run["num_pairs"]
+    raise IndexError(index)
+
+
+def check_place(config: TrainingConfig, network: nn.Module) -> None:
+    """Refuse an output folder that holds another run, or a disk without room for the checkpoints.
+
+    Raises:
+        InputError: when there are checkpoints and the run is not to resume from one.
+        FileError: when the disk is too full.
+    """
+    output_dir = Path(config.output_dir)
+    present = list_checkpoints(output_dir)
+    if present and not config.resume_from_checkpoint:
+        raise InputError(
+            "--output_dir",
+            found=f"{', '.join(path.name for path in present)} in {output_dir}",
+            expected="a folder without checkpoints",
+            remedy="Continue with --resume_from_checkpoint latest, or choose another folder.",
+        )
+    weights = sum(parameter.numel() * parameter.element_size() for parameter in network.parameters())
+    new_checkpoints = max(config.checkpoints_total_limit - len(present), 0) + 1
+    needed = weights * (COPIES_IN_CHECKPOINT * new_checkpoints + 1)
+    free = shutil.disk_usage(existing_parent(output_dir)).free
+    if free < needed:
+        raise FileError(
+            output_dir,
+            found=f"{free / 1e9:.2f} GB free",
+            expected=f"{needed / 1e9:.2f} GB, for {new_checkpoints} checkpoints and the published model",
+            remedy="Make room, choose another disk, or lower --checkpoints_total_limit.",
+        )
+
+
+def existing_parent(path: Path) -> Path:
+    """The nearest folder above `path`, or `path` itself, that exists."""
+    path = path.absolute()
+    return next(folder for folder in (path, *path.parents) if folder.is_dir())
+
+
+def _check_file(path: Path) -> None:
+    try:
+        with safe_open(path, framework="numpy"):
+            return
+    except (OSError, SafetensorError) as error:
+        raise FileError(
+            path,
+            found=f"no readable run ({error})",
+            expected="a run of the paired dataset",
+            remedy="Bring the dataset back, or prepare it again.",
+        ) from error
+
+
+def _check_processor(wanted: dict, section: str, config) -> None:
+    for name, value in wanted.items():
+        # Compare as JSON would give them back: tuples are lists there.
+        found = json.loads(json.dumps(config.get(name)))
+        if found != json.loads(json.dumps(value)):
+            raise InputError(
+                f"{section}.{name}",
+                found=f"{found!r} in the dataset",
+                expected=f"{value!r}, as in the recipe",
+                remedy="Train with the recipe that the dataset was prepared with, or prepare it again.",
+            )
+
+
+def _processor_checksum(processor) -> str:
+    settings = {name: value for name, value in processor.config.items() if not name.startswith("_")}
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    for name in processor.array_names:
+        array = getattr(processor, name)
+        digest.update(name.encode() if array is None else name.encode() + array.tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,75 @@
+"""The models that `scripts/train.py --model` trains, by name.
+
+An entry is a function that builds a [`TrainableModel`]; the trainer knows nothing else of a model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import torch
+
+    from ..processing.eeg import EEGProcessor
+    from ..processing.volume import VolumeProcessor
+    from .config import TrainingConfig
+
+
+class TrainableModel(Protocol):
+    """What the trainer asks of a model.
+
+    `batch` is what the paired dataset gives: `eeg [B, C, electrode, frequency, window]`, `volume [B, 1, D, H, W]` and,
+    in mode `change`, `condition [B, 1, D, H, W]`. `seeds` has one seed for every pair, from which alone everything
+    random about the pair is drawn. `network` is the model's own, possibly wrapped for several devices.
+    """
+
+    network: torch.nn.Module
+    """What is trained. Its children are components with `save_pretrained` and `from_pretrained`, saved by their names;
+    networks that stay as they are (a frozen prior) are held outside of it."""
+
+    published_index: str
+    """The file of the published folder that readers look for first."""
+
+    def enable_gradient_checkpointing(self) -> None:
+        """Recompute activations in the backward pass."""
+
+    def loss(self, network: torch.nn.Module, batch: dict[str, torch.Tensor], seeds: list[int]) -> torch.Tensor:
+        """The loss of every pair `[B]`, float32; what is only for training happens while `network.training`."""
+
+    def predict(
+        self, network: torch.nn.Module, batch: dict[str, torch.Tensor], seeds: list[int], num_inference_steps: int
+    ) -> torch.Tensor:
+        """One volume for every pair, `[B, 1, D, H, W]` in model units, without a look at `batch["volume"]`."""
+
+    def save(self, folder: Path) -> None:
+        """Save what is published, with the weights that `network` has now."""
+
+
+Build = Callable[["TrainingConfig", dict[str, dict], "EEGProcessor", "VolumeProcessor"], TrainableModel]
+
+
+def _ef_diffusion(config, recipe, eeg_processor, volume_processor) -> TrainableModel:
+    from .ef_diffusion import EFDiffusion
+
+    return EFDiffusion(config, recipe, eeg_processor, volume_processor)
+
+
+def _without_ciim(config, recipe, eeg_processor, volume_processor) -> TrainableModel:
+    """Section 3.5.4: the EEG features go straight into the backbone."""
+    unet = {**recipe["unet"], "conditioning": "direct"}
+    return _ef_diffusion(config, {**recipe, "unet": unet}, eeg_processor, volume_processor)
+
+
+def _without_ciim_and_epg(config, recipe, eeg_processor, volume_processor) -> TrainableModel:
+    """Section 3.5.4: and they are a linear projection of the EEG."""
+    eeg_encoder = {**recipe["eeg_encoder"], "encoder": "linear"}
+    return _without_ciim(config, {**recipe, "eeg_encoder": eeg_encoder}, eeg_processor, volume_processor)
+
+
+MODELS: dict[str, Build] = {
+    "ef_diffusion": _ef_diffusion,
+    "ef_diffusion_without_ciim": _without_ciim,
+    "ef_diffusion_without_ciim_and_epg": _without_ciim_and_epg,
+}
