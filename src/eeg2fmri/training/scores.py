@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import numpy as np
-from skimage.metrics import structural_similarity
 
-from ..baselines.ridge import temporal_correlation
+from ..metrics.image import ssim
+from ..metrics.ssim_definitions import SSIM_DEFINITIONS
+from ..metrics.temporal import temporal_correlation
 
 
 def sample_scores(generated: np.ndarray, measured: np.ndarray) -> dict[str, float]:
     """Compare volumes of one run, in order.
 
-    Both series are scaled to [0, 1] by the measured one's extremes. SSIM is the 3-D one with the Gaussian window of
-    sigma 1.5. It hardly notices the EEG, so the correlation over time stands beside it.
+    Both series are scaled to [0, 1] by the measured one's extremes. SSIM is `ssim_3d`, or `ssim_whole` of volumes
+    that are smaller than its window. It hardly notices the EEG, so the correlation over time stands beside it.
 
     Args:
         generated, measured (`np.ndarray` of shape `[N, x, y, z]`): BOLD units.
@@ -23,15 +24,8 @@ def sample_scores(generated: np.ndarray, measured: np.ndarray) -> dict[str, floa
     """
     low, high = float(measured.min()), float(measured.max())
     unit_generated, unit_measured = ((series - low) / (high - low) for series in (generated, measured))
-    smallest = min(measured.shape[1:])
-    options = {
-        "data_range": 1.0,
-        "gaussian_weights": True,
-        "sigma": 1.5,
-        "use_sample_covariance": False,
-        "win_size": min(11, smallest - 1 + smallest % 2),  # the margin that is left out; must fit into the volume
-    }
-    similarities = [structural_similarity(a, b, **options) for a, b in zip(unit_generated, unit_measured, strict=True)]
+    fits = min(measured.shape[1:]) >= SSIM_DEFINITIONS["ssim_3d"].size
+    similarities = ssim(unit_generated, unit_measured, "ssim_3d" if fits else "ssim_whole")
     flat_generated, flat_measured = (series.reshape(len(series), -1) for series in (generated, measured))
     varies = flat_measured.std(0) > 1e-6 * (high - low)  # outside of the brain the volumes of `change` are constant
     r = temporal_correlation(flat_generated[:, varies], flat_measured[:, varies])
