@@ -14,6 +14,7 @@ _PUBLIC = {
     "EEG2fMRIPipelineOutput": ".pipeline",
     "EPGModel": ".models.epg",
     "FDUNetModel": ".models.fd_unet",
+    "ConditionalMeanModel": ".models.conditional_mean",
     "EEGProcessor": ".processing.eeg",
     "VolumeProcessor": ".processing.volume",
     "EEGRecording": ".recordings.eeg",

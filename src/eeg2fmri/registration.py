@@ -12,7 +12,7 @@ import importlib.util
 import sys
 from types import ModuleType
 
-COMPONENTS = ("EPGModel", "FDUNetModel", "EEGProcessor", "VolumeProcessor")
+COMPONENTS = ("EPGModel", "FDUNetModel", "ConditionalMeanModel", "EEGProcessor", "VolumeProcessor")
 TABLE_MODULE = "diffusers.pipelines.pipeline_loading_utils"
 
 

@@ -291,6 +291,14 @@ class TestNormalisation:
         starts = processor.columns(np.arange(6.0, 30.0, 2.0))[0]
         np.testing.assert_allclose(np.median(processor.spectra(recording, starts), axis=0), 0, atol=1e-6)
 
+    def test_whitening_takes_caps_and_amplifiers_away(self):
+        recording = noise(60)
+        louder = EEGRecording(2 * recording.signals, recording.electrodes, 100.0)
+        processor = small(mode="complex", baseline="whitening")
+        windows = [processor(each, repetition_time=2.0).windows for each in (recording, louder)]
+        np.testing.assert_allclose(windows[0], windows[1], atol=1e-4)
+        assert np.square(windows[0]).mean() == pytest.approx(1, abs=0.2)
+
     def test_clip(self):
         windows = small(clip=0.5)(noise(), repetition_time=2.0).windows
         assert np.abs(windows).max() == 0.5
@@ -356,6 +364,7 @@ class TestCheckpoint:
         {"window_stop": -7.0},
         {"baseline": "volume"},
         {"baseline": "recording"},
+        {"baseline": "whitening"},
         {"mode": "complex", "bins_per_frequency": 2},
         {"normalization": "none"},
         {"clip": 0},

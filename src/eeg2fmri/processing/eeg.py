@@ -19,7 +19,7 @@ from ..shapes import EEGSpectra
 from ..shapes import EEGWindows as EEGWindowArray
 from .base import ProcessorMixin
 from .eeg_checks import ELECTRODES, as_numpy, as_onsets, check_config
-from .spectra import amplitudes, as_channels, resample
+from .spectra import amplitudes, as_channels, resample, whiten
 
 VOLTS_TO_MICROVOLTS = 1e6
 
@@ -49,7 +49,8 @@ class EEGProcessor(ProcessorMixin):
        the constant is dropped and `num_frequencies * bins_per_frequency` bins are kept. Amplitudes are in microvolts.
        Columns that volumes share are computed once.
     4. Mode: `magnitude` |X|, `log_power` ln(mean |X|^2 / 2), or `complex` (real and imaginary part as two channels).
-    5. Baseline: with `"recording"` the recording's own median over its columns is subtracted.
+    5. Baseline: with `"recording"` the recording's own median over its columns is subtracted; with `"whitening"` its
+       complex spectra are aligned by its own loudness and electrode covariance (`spectra.whiten`).
     6. Normalisation: `"channels"` is the z-score across electrodes for every frequency and column (the paper, after
        its reference 24); `"training"` is (x - mean) / scale with statistics of training recordings from [`fit`].
     7. Clipping to +-`clip`.
@@ -67,7 +68,7 @@ class EEGProcessor(ProcessorMixin):
         num_windows (`int`): columns for each volume.
         window_start (`float`): seconds from the volume's onset to the first column's start.
         window_stop (`float`): seconds from the volume's onset to the last column's end.
-        baseline (`str`): `"none"`, or `"recording"` (for `log_power` only).
+        baseline (`str`): `"none"`, `"recording"` (for `log_power` only) or `"whitening"` (for `complex` only).
         normalization (`str`): `"channels"` or `"training"`.
         clip (`float`, *optional*): bound of the normalised values.
         max_interpolated_share (`float`): share of the electrodes that may be interpolated.
@@ -231,7 +232,7 @@ class EEGProcessor(ProcessorMixin):
         """Steps 1 to 5, for the columns that start at these samples: `[column, channel, electrode, frequency]`.
 
         The values are float32 in uV (`magnitude`, `complex`) or the logarithm of uV^2 (`log_power`). The baseline is
-        the median of these very columns: give all of a recording's columns at once.
+        that of these very columns: give all of a recording's columns at once.
 
         Raises:
             RecordingError: when the recording's rate is too low for the frequencies, or a column leaves it.
@@ -260,7 +261,9 @@ class EEGProcessor(ProcessorMixin):
         num_bins = self.config.num_frequencies * self.config.bins_per_frequency
         spectrum = amplitudes(signals, np.clip(starts, 0, last), self.num_samples, num_bins)
         spectra = as_channels(VOLTS_TO_MICROVOLTS * spectrum, self.config.mode, self.config.bins_per_frequency)
-        return spectra - np.median(spectra, axis=0) if self.config.baseline == "recording" else spectra
+        if self.config.baseline == "recording":
+            return spectra - np.median(spectra, axis=0)
+        return whiten(spectra) if self.config.baseline == "whitening" else spectra
 
     def normalise(self, spectra: EEGSpectra) -> EEGSpectra:
         """Steps 6 and 7, on each column by itself: `[column, channel, electrode, frequency]`, float32.

@@ -24,7 +24,7 @@ ELECTRODES = (
 # fmt: on
 CHOICES = {
     "mode": ("magnitude", "log_power", "complex"),
-    "baseline": ("none", "recording"),
+    "baseline": ("none", "recording", "whitening"),
     "normalization": ("channels", "training"),
 }
 # Bounds far outside of any use, so that a damaged configuration can't ask for all memory.
@@ -84,8 +84,11 @@ def _check_together(config: Mapping[str, Any]) -> None:
         )
     if config["mode"] == "complex" and config["bins_per_frequency"] != 1:
         raise _impossible("bins_per_frequency", f"{config['bins_per_frequency']} with mode 'complex'", "1")
-    if config["baseline"] == "recording" and config["mode"] != "log_power":
-        raise _impossible("baseline", f"'recording' with mode {config['mode']!r}", "'recording' with 'log_power' only")
+    for baseline, mode in (("recording", "log_power"), ("whitening", "complex")):
+        if config["baseline"] == baseline and config["mode"] != mode:
+            raise _impossible(
+                "baseline", f"{baseline!r} with mode {config['mode']!r}", f"{baseline!r} with {mode!r} only"
+            )
 
 
 def _is_plain_number(value: Any) -> bool:

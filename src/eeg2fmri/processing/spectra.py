@@ -9,6 +9,7 @@ from scipy.fft import rfft
 from scipy.signal import resample_poly
 
 POWER_FLOOR = 1e-6  # uV^2, a sine of 1.4 nV: far below any amplifier's noise, keeps the logarithm finite
+SHRINKAGE = 0.02  # of a covariance towards a sphere: interpolated electrodes are sums of others
 MAX_DRIFT = 0.1  # samples, over the whole recording
 DENOMINATORS = (1_000, 100_000)
 
@@ -74,3 +75,36 @@ def as_channels(amplitude: np.ndarray, mode: str, bins_per_frequency: int) -> np
     if mode == "log_power":
         values = np.log(values + POWER_FLOOR)
     return values[:, None].astype(np.float32)
+
+
+def whiten(spectra: np.ndarray) -> np.ndarray:
+    """Align a recording's complex spectra: every frequency equally loud, electrodes uncorrelated with equal variance.
+
+    Caps, skulls and amplifiers differ between people; what follows sees recordings alike ("Euclidean alignment", He
+    and Wu 2020, doi:10.1109/TBME.2019.2913914). Medians, and columns that count alike however loud (the normalised
+    sample covariance), keep movement out of it.
+
+    Args:
+        spectra (`np.ndarray` of shape `[column, 2, electrode, frequency]`): real and imaginary part, a recording's
+            columns.
+
+    Returns:
+        `np.ndarray` of the same shape: without unit; a silent recording stays zero.
+    """
+    loudness = np.sqrt(np.median(np.square(spectra).mean((1, 2)), axis=0))
+    levelled = _divided(spectra, loudness)
+    power = np.square(levelled).mean((1, 2, 3), keepdims=True)
+    unit = _divided(levelled, np.sqrt(power)).swapaxes(0, 2).reshape(spectra.shape[2], -1).astype(np.float64)
+    covariance = unit @ unit.T / unit.shape[1]
+    sphere = covariance.trace() / len(covariance)
+    if not sphere > 0:
+        return np.zeros_like(spectra)
+    variances, axes = np.linalg.eigh(covariance + SHRINKAGE * sphere * np.eye(len(covariance)))
+    whitening = (axes / np.sqrt(variances)) @ axes.T
+    levelled = _divided(levelled, np.sqrt(np.median(power)))
+    return np.einsum("ij,kcjf->kcif", whitening, levelled).astype(np.float32)
+
+
+def _divided(values: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """values / scale, and zero where the scale is: what is silent most of the time says nothing."""
+    return np.divide(values, scale, out=np.zeros_like(values), where=scale > 0)
