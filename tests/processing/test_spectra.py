@@ -20,14 +20,20 @@ def test_electrodes_become_uncorrelated_with_equal_variance():
     np.testing.assert_allclose(covariance / (covariance.trace() / 4), np.eye(4), atol=4 * SHRINKAGE)
 
 
-def test_every_frequency_becomes_equally_loud():
-    loudness = np.square(whiten(spectra(4000))).mean((0, 1, 2))
-    np.testing.assert_allclose(loudness, loudness.mean(), rtol=0.1)
+def test_a_power_law_is_taken_out_and_a_rhythm_stays():
+    rng = np.random.default_rng(2)
+    flat = rng.normal(size=(4000, 2, 3, 40))
+    falling = flat * 5.0 * np.arange(1, 41.0) ** -0.7
+    loudness = np.sqrt(np.square(whiten(falling.astype(np.float32))).mean((0, 1, 2)))
+    np.testing.assert_allclose(loudness, loudness.mean(), rtol=0.05)
+    falling[..., 10] *= 4
+    loudness = np.sqrt(np.square(whiten(falling.astype(np.float32))).mean((0, 1, 2)))
+    assert 3.5 < loudness[10] / np.median(loudness) < 4.5
 
 
-def test_gains_of_frequencies_and_the_recording_do_not_count():
-    gains = 10.0 ** np.linspace(-3, 3, 6)
-    np.testing.assert_allclose(whiten((spectra() * gains).astype(np.float32)), whiten(spectra()), atol=1e-4)
+def test_a_power_law_over_the_frequencies_does_not_count():
+    law = 7.0 * np.arange(1, 7.0) ** -1.5
+    np.testing.assert_allclose(whiten((spectra() * law).astype(np.float32)), whiten(spectra()), atol=1e-4)
 
 
 def test_turns_with_the_electrodes():

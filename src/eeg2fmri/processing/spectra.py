@@ -78,11 +78,12 @@ def as_channels(amplitude: np.ndarray, mode: str, bins_per_frequency: int) -> np
 
 
 def whiten(spectra: np.ndarray) -> np.ndarray:
-    """Align a recording's complex spectra: every frequency equally loud, electrodes uncorrelated with equal variance.
+    """Align a recording's complex spectra: no fall over frequency, electrodes uncorrelated with equal variance.
 
-    Caps, skulls and amplifiers differ between people; what follows sees recordings alike ("Euclidean alignment", He
-    and Wu 2020, doi:10.1109/TBME.2019.2913914). Medians, and columns that count alike however loud (the normalised
-    sample covariance), keep movement out of it.
+    A power law, fitted to the loudness of the recording's frequencies, is divided out; rhythms stay above it. Caps,
+    skulls and amplifiers differ between people; what follows sees recordings alike ("Euclidean alignment", He and Wu
+    2020, doi:10.1109/TBME.2019.2913914). Medians, and columns that count alike however loud (the normalised sample
+    covariance), keep movement out of it.
 
     Args:
         spectra (`np.ndarray` of shape `[column, 2, electrode, frequency]`): real and imaginary part, a recording's
@@ -91,8 +92,7 @@ def whiten(spectra: np.ndarray) -> np.ndarray:
     Returns:
         `np.ndarray` of the same shape: without unit; a silent recording stays zero.
     """
-    loudness = np.sqrt(np.median(np.square(spectra).mean((1, 2)), axis=0))
-    levelled = _divided(spectra, loudness)
+    levelled = _divided(spectra, _power_law(np.sqrt(np.median(np.square(spectra).mean((1, 2)), axis=0))))
     power = np.square(levelled).mean((1, 2, 3), keepdims=True)
     unit = _divided(levelled, np.sqrt(power)).swapaxes(0, 2).reshape(spectra.shape[2], -1).astype(np.float64)
     covariance = unit @ unit.T / unit.shape[1]
@@ -103,6 +103,18 @@ def whiten(spectra: np.ndarray) -> np.ndarray:
     whitening = (axes / np.sqrt(variances)) @ axes.T
     levelled = _divided(levelled, np.sqrt(np.median(power)))
     return np.einsum("ij,kcjf->kcif", whitening, levelled).astype(np.float32)
+
+
+def _power_law(loudness: np.ndarray) -> np.ndarray:
+    """The law `a * f^b` next to the loudness `[frequency]` of bins 1, 2, ...; zero where there is silence."""
+    heard = loudness > 0
+    law = np.zeros_like(loudness)
+    if heard.any():
+        logarithms = np.log(np.arange(1, len(loudness) + 1))[heard]
+        degree = min(1, len(logarithms) - 1)
+        fit = np.polynomial.Polynomial.fit(logarithms, np.log(loudness[heard]), degree)
+        law[heard] = np.exp(fit(logarithms))
+    return law
 
 
 def _divided(values: np.ndarray, scale: np.ndarray) -> np.ndarray:
