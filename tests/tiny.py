@@ -4,7 +4,15 @@ import numpy as np
 import torch
 from diffusers import DDIMScheduler
 
-from eeg2fmri import BOLDRun, EEG2fMRIPipeline, EEGProcessor, EPGModel, FDUNetModel, VolumeProcessor
+from eeg2fmri import (
+    BOLDRun,
+    ConditionalMeanModel,
+    EEG2fMRIPipeline,
+    EEGProcessor,
+    EPGModel,
+    FDUNetModel,
+    VolumeProcessor,
+)
 from eeg2fmri.recordings.eeg import EEGRecording, eeg_from_array
 
 ELECTRODES = ("Fp1", "Fp2", "C3", "Cz", "C4", "O1", "Oz", "O2")
@@ -60,6 +68,10 @@ def eeg_processor(**changes) -> EEGProcessor:
     return processor.fit([(recording(seed), np.arange(8.0, 20.0, 2.0)) for seed in (10, 11)])
 
 
+def complex_processor() -> EEGProcessor:
+    return eeg_processor(mode="complex", bins_per_frequency=1, baseline="whitening")
+
+
 def volume_processor(mode: str = "change", **changes) -> VolumeProcessor:
     processor = VolumeProcessor(
         mode=mode, sample_size=SAMPLE, grid_shape=GRID, repetition_time=REPETITION_TIME, space="mni", **changes
@@ -67,11 +79,25 @@ def volume_processor(mode: str = "change", **changes) -> VolumeProcessor:
     return processor.fit([bold(1), bold(2)])
 
 
-def pipeline(mode: str = "change", scheduler=None, **unet_changes) -> EEG2fMRIPipeline:
+def prior() -> ConditionalMeanModel:
+    torch.manual_seed(0)
+    model = ConditionalMeanModel(
+        sample_size=(len(ELECTRODES), 6, 4),
+        volume_size=SAMPLE,
+        bands=((0, 3), (2, 6)),
+        num_filters=5,
+        hidden_channels=4,
+        num_components=3,
+    )
+    torch.nn.init.normal_(model.maps)
+    return model.eval()
+
+
+def pipeline(mode: str = "change", scheduler=None, with_prior: bool = False, **unet_changes) -> EEG2fMRIPipeline:
     torch.manual_seed(0)
     encoder = EPGModel(
         in_channels=1,
-        sample_size=(len(ELECTRODES), 6, 4),
+        sample_size=(5, 2, 4) if with_prior else (len(ELECTRODES), 6, 4),
         block_out_channels=(8, 8),
         cross_attention_dim=16,
         norm_num_groups=4,
@@ -91,8 +117,9 @@ def pipeline(mode: str = "change", scheduler=None, **unet_changes) -> EEG2fMRIPi
         eeg_encoder=encoder.eval(),
         unet=FDUNetModel(**settings).eval(),
         scheduler=scheduler or DDIMScheduler(**SCHEDULE),
-        eeg_processor=eeg_processor(),
+        eeg_processor=complex_processor() if with_prior else eeg_processor(),
         volume_processor=volume_processor(mode),
+        prior=prior() if with_prior else None,
     )
     pipe.set_progress_bar_config(disable=True)
     return pipe

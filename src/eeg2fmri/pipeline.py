@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -12,6 +13,8 @@ from diffusers import DiffusionPipeline, SchedulerMixin
 from diffusers.utils import BaseOutput
 from diffusers.utils.torch_utils import randn_tensor
 
+from .errors import InputError
+from .models.conditional_mean import ConditionalMeanModel, ConditionalMeanOutput
 from .models.epg import EPGModel
 from .models.fd_unet import FDUNetModel
 from .pipeline_inputs import EEGPrompts, check_components, check_inputs, collect_prompts
@@ -37,7 +40,8 @@ class EEG2fMRIPipeline(DiffusionPipeline):
     r"""Generate fMRI volumes from EEG recordings.
 
     Each volume is denoised from Gaussian noise under the guidance of the EEG that precedes it: the encoder turns the
-    spectrogram window into tokens once, then FD-UNet predicts the noise at every step (equation 38 with DDIM).
+    spectrogram window into tokens once, then FD-UNet predicts the noise at every step (equation 38 with DDIM). With a
+    `prior`, which the paper does not have, the diffusion makes only what the volume differs by from its expectation.
 
     This model inherits from [`DiffusionPipeline`]: see there for loading, saving and moving between devices.
 
@@ -47,9 +51,12 @@ class EEG2fMRIPipeline(DiffusionPipeline):
         scheduler ([`SchedulerMixin`]): DDIM by default; DDPM and every Karras scheduler can take its place.
         eeg_processor ([`EEGProcessor`]): recordings to spectrogram windows.
         volume_processor ([`VolumeProcessor`]): model volumes to BOLD units and NIfTI.
+        prior ([`ConditionalMeanModel`], *optional*): expects a volume from the EEG; the encoder then reads the prior's
+            band powers, and the denoiser's samples are added to the expected volume.
     """
 
-    model_cpu_offload_seq = "eeg_encoder->unet"
+    model_cpu_offload_seq = "prior->eeg_encoder->unet"
+    _optional_components: ClassVar[list[str]] = ["prior"]
     _callback_tensor_inputs = ("latents", "eeg_embeds")
 
     def __init__(
@@ -59,15 +66,17 @@ class EEG2fMRIPipeline(DiffusionPipeline):
         scheduler: SchedulerMixin,
         eeg_processor: EEGProcessor,
         volume_processor: VolumeProcessor,
+        prior: ConditionalMeanModel | None = None,
     ):
         super().__init__()
-        check_components(eeg_encoder, unet, eeg_processor, volume_processor)
+        check_components(eeg_encoder, unet, eeg_processor, volume_processor, prior)
         self.register_modules(
             eeg_encoder=eeg_encoder,
             unet=unet,
             scheduler=scheduler,
             eeg_processor=eeg_processor,
             volume_processor=volume_processor,
+            prior=prior,
         )
 
     @property
@@ -96,8 +105,8 @@ class EEG2fMRIPipeline(DiffusionPipeline):
         """Encode spectrogram windows into the tokens that guide the denoiser, once for all steps.
 
         Args:
-            windows (`torch.Tensor` of shape `[N, C, electrode, frequency, window]`): the windows, or `None` when
-                `eeg_embeds` are given.
+            windows (`torch.Tensor` of shape `[N, C, electrode, frequency, window]`): the windows, or with a prior the
+                `band_powers` of `predict_prior`; `None` when `eeg_embeds` are given.
             num_volumes_per_prompt (`int`): how often each window's tokens are repeated, one after the other.
             eeg_embeds (`torch.Tensor` of shape `[N, tokens, cross_attention_dim]`): tokens made before.
             negative_eeg_embeds (`torch.Tensor`, same shape): tokens to be guided away from. Zeros by default, which is
@@ -121,6 +130,21 @@ class EEG2fMRIPipeline(DiffusionPipeline):
             eeg_embeds.repeat_interleave(num_volumes_per_prompt, dim=0),
             negative_eeg_embeds.repeat_interleave(num_volumes_per_prompt, dim=0),
         )
+
+    def predict_prior(self, windows: torch.Tensor) -> ConditionalMeanOutput:
+        """Expect a volume from each window, and make the band powers that the encoder reads.
+
+        Args:
+            windows (`torch.Tensor` of shape `[N, C, electrode, frequency, window]`).
+
+        Raises:
+            InputError: when the pipeline has no prior.
+        """
+        if self.prior is None:
+            raise InputError(
+                "prior", found="none in this pipeline", expected="a ConditionalMeanModel", remedy="Call `encode_eeg`."
+            )
+        return self.prior(windows.to(self._execution_device, self.prior.dtype))
 
     def prepare_generators(
         self, counts: list[int], generator: torch.Generator | list[torch.Generator] | None
@@ -170,6 +194,7 @@ class EEG2fMRIPipeline(DiffusionPipeline):
         latents: torch.Tensor | None = None,
         eeg_embeds: torch.Tensor | None = None,
         negative_eeg_embeds: torch.Tensor | None = None,
+        prior_volumes: torch.Tensor | None = None,
         output_type: str = "nifti",
         return_dict: bool = True,
         callback_on_step_end: Callable | None = None,
@@ -199,6 +224,8 @@ class EEG2fMRIPipeline(DiffusionPipeline):
             eeg_embeds (`torch.Tensor` of shape `[N, tokens, cross_attention_dim]` or a list, *optional*): tokens
                 made by `encode_eeg`, instead of `eeg`.
             negative_eeg_embeds (same shape, *optional*): what guidance leads away from; zeros by default.
+            prior_volumes (`torch.Tensor` of shape `[N, 1, D, H, W]` or a list, *optional*): expected volumes made by
+                `predict_prior`; they belong to `eeg_embeds` where the pipeline has a prior.
             output_type (`str`): `"nifti"`, `"np"`, `"pt"` or `"latent"`.
             return_dict (`bool`): an [`EEG2fMRIPipelineOutput`] or a plain tuple.
             callback_on_step_end (`Callable`, *optional*): called as `callback(pipe, step, timestep, tensors)`.
@@ -227,6 +254,7 @@ class EEG2fMRIPipeline(DiffusionPipeline):
             eeg=eeg,
             eeg_embeds=eeg_embeds,
             negative_eeg_embeds=negative_eeg_embeds,
+            prior_volumes=prior_volumes,
             num_inference_steps=num_inference_steps,
             num_volumes_per_prompt=num_volumes_per_prompt,
             batch_size=batch_size,
@@ -242,6 +270,7 @@ class EEG2fMRIPipeline(DiffusionPipeline):
             eeg=eeg,
             eeg_embeds=eeg_embeds,
             negative_eeg_embeds=negative_eeg_embeds,
+            prior_volumes=prior_volumes,
             reference=reference,
             electrodes=electrodes,
             sampling_rate=sampling_rate,
@@ -298,7 +327,12 @@ class EEG2fMRIPipeline(DiffusionPipeline):
         progress_bar,
     ) -> torch.Tensor:
         """The reverse process (equation 38) for one batch of windows."""
-        eeg_embeds, negative_eeg_embeds = self.encode_eeg(*prompts.take(batch, num_volumes_per_prompt))
+        windows, eeg_embeds, negative_eeg_embeds, prior_volumes = prompts.take(batch)
+        if windows is not None and self.prior is not None:
+            prior_volumes, windows = self.predict_prior(windows).to_tuple()
+        eeg_embeds, negative_eeg_embeds = self.encode_eeg(
+            windows, num_volumes_per_prompt, eeg_embeds, negative_eeg_embeds
+        )
         condition = prompts.condition(batch, num_volumes_per_prompt, self._execution_device, self.unet.dtype)
 
         # Schedulers that remember earlier steps forget them here.
@@ -328,6 +362,8 @@ class EEG2fMRIPipeline(DiffusionPipeline):
 
             if i == len(timesteps) - 1 or ((i + 1) > num_warmup_steps and (i + 1) % self.scheduler.order == 0):
                 progress_bar.update()
+        if prior_volumes is not None:
+            latents = latents + prior_volumes.repeat_interleave(num_volumes_per_prompt, dim=0).to(latents)
         return latents
 
     def _predict_noise(self, model_input, t, eeg_embeds, negative_eeg_embeds) -> torch.Tensor:

@@ -20,6 +20,7 @@ class RecordingPrompt:
     windows: torch.Tensor | None
     eeg_embeds: torch.Tensor | None
     negative_eeg_embeds: torch.Tensor | None
+    prior_volumes: torch.Tensor | None
     condition: np.ndarray | None
     reference: VolumeReference
     repetition_time: float
@@ -46,12 +47,10 @@ class EEGPrompts:
         total = sum(self.counts)
         return [slice(start, min(start + batch_size, total)) for start in range(0, total, batch_size)]
 
-    def take(self, rows: slice, num_volumes_per_prompt: int) -> tuple:
-        """The arguments of `encode_eeg` for these rows."""
-        windows, embeds, negative = (
-            self._gather(name, rows) for name in ("windows", "eeg_embeds", "negative_eeg_embeds")
-        )
-        return windows, num_volumes_per_prompt, embeds, negative
+    def take(self, rows: slice) -> tuple[torch.Tensor | None, ...]:
+        """Windows, or tokens, negative tokens and expected volumes, of these rows; `None` for what was not given."""
+        names = ("windows", "eeg_embeds", "negative_eeg_embeds", "prior_volumes")
+        return tuple(self._gather(name, rows) for name in names)
 
     def condition(self, rows: slice, num_volumes_per_prompt: int, device, dtype) -> torch.Tensor | None:
         """The mean volume of each row's recording, `[rows * num_volumes_per_prompt, 1, D, H, W]`, or `None`."""
@@ -85,20 +84,29 @@ class EEGPrompts:
         return None if parts[0] is None else torch.cat(parts)[rows]
 
 
-def check_components(eeg_encoder, unet, eeg_processor, volume_processor) -> None:
+def window_shape(eeg_processor) -> tuple[int, int, int, int]:
+    """Channel, electrode, frequency and window of what a processor makes."""
+    eeg = eeg_processor.config
+    return 2 if eeg.mode == "complex" else 1, len(eeg.electrodes), eeg.num_frequencies, eeg.num_windows
+
+
+def check_components(eeg_encoder, unet, eeg_processor, volume_processor, prior=None) -> None:
     """Refuse components that can't work together.
 
     Raises:
         CheckpointError: naming the first two values that disagree.
     """
-    eeg, volume = eeg_processor.config, volume_processor.config
+    volume = volume_processor.config
     condition_channels = 1 if volume.mode == "change" else 0
-    pairs = {
-        "EEG window (electrode, frequency, window)": (
-            tuple(eeg_encoder.config.sample_size),
-            (len(eeg.electrodes), eeg.num_frequencies, eeg.num_windows),
-        ),
-        "EEG channels": (eeg_encoder.config.in_channels, 2 if eeg.mode == "complex" else 1),
+    encoded = window_shape(eeg_processor)
+    pairs: dict[str, tuple] = {}
+    if prior is not None:
+        pairs["prior's EEG window (channel, electrode, frequency, window)"] = (prior.window_shape, encoded)
+        pairs["prior's volume (D, H, W)"] = (tuple(prior.config.volume_size), tuple(volume.sample_size))
+        encoded = prior.band_power_shape
+    pairs |= {
+        "EEG window (electrode, frequency, window)": (tuple(eeg_encoder.config.sample_size), encoded[1:]),
+        "EEG channels": (eeg_encoder.config.in_channels, encoded[0]),
         "volume (D, H, W)": (tuple(unet.config.sample_size), tuple(volume.sample_size)),
         "token width": (eeg_encoder.config.cross_attention_dim, unet.config.cross_attention_dim),
         "volume channels": (unet.config.in_channels, unet.config.out_channels + condition_channels),
@@ -119,6 +127,7 @@ def check_inputs(
     eeg,
     eeg_embeds,
     negative_eeg_embeds,
+    prior_volumes,
     num_inference_steps,
     num_volumes_per_prompt,
     batch_size,
@@ -169,6 +178,13 @@ def check_inputs(
             expected="tokens for both",
             remedy="Encode the EEG first with `encode_eeg`.",
         )
+    if (prior_volumes is not None) != (eeg_embeds is not None and pipe.prior is not None):
+        raise InputError(
+            "prior_volumes",
+            found="none beside `eeg_embeds`" if prior_volumes is None else "some without a prior and `eeg_embeds`",
+            expected="expected volumes beside `eeg_embeds` of a pipeline with a prior, and only there",
+            remedy="Make both from the same windows with `predict_prior` and `encode_eeg`, or pass the recording.",
+        )
 
 
 def collect_prompts(
@@ -177,6 +193,7 @@ def collect_prompts(
     eeg,
     eeg_embeds,
     negative_eeg_embeds,
+    prior_volumes,
     reference,
     electrodes,
     sampling_rate,
@@ -192,8 +209,10 @@ def collect_prompts(
     negatives = [None] * len(sources)
     if negative_eeg_embeds is not None:
         negatives = _as_list(negative_eeg_embeds, is_tokens=True)
+    priors = [None] * len(sources) if prior_volumes is None else _as_list(prior_volumes, is_tokens=True)
     references = reference if isinstance(reference, (list, tuple)) else [reference] * len(sources)
-    for name, values in {"reference": references, "negative_eeg_embeds": negatives}.items():
+    given = {"reference": references, "negative_eeg_embeds": negatives, "prior_volumes": priors}
+    for name, values in given.items():
         if len(values) != len(sources):
             raise InputError(
                 name,
@@ -203,14 +222,16 @@ def collect_prompts(
             )
     repetition_time = repetition_time or pipe.volume_processor.config.repetition_time
     recordings = []
-    for source, negative, bold in zip(sources, negatives, references, strict=True):
+    for source, negative, prior, bold in zip(sources, negatives, priors, references, strict=True):
         volume_reference = pipe.volume_processor.reference(bold)
         first_volume_time = -pipe.eeg_processor.config.window_start
         windows = None
         if eeg_embeds is not None:
             _check_tokens(source, negative, pipe.unet.config.cross_attention_dim)
+            if prior is not None:
+                _check_prior_volumes(prior, (len(source), *pipe.prior.output_shape))
         elif getattr(source, "ndim", None) == 5:
-            windows = _checked_windows(source, pipe.eeg_encoder.config)
+            windows = _checked_windows(source, window_shape(pipe.eeg_processor))
         else:
             processed = pipe.eeg_processor(
                 source,
@@ -226,6 +247,7 @@ def collect_prompts(
                 windows=windows,
                 eeg_embeds=source if eeg_embeds is not None else None,
                 negative_eeg_embeds=negative,
+                prior_volumes=prior,
                 condition=pipe.volume_processor.condition(volume_reference),
                 reference=volume_reference,
                 repetition_time=repetition_time,
@@ -254,9 +276,8 @@ def _as_list(value, *, is_tokens: bool) -> list:
     return list(value) if dimensions == 3 and not is_tokens else [value]
 
 
-def _checked_windows(windows, config) -> torch.Tensor:
+def _checked_windows(windows, expected: tuple[int, int, int, int]) -> torch.Tensor:
     windows = torch.as_tensor(windows).float()
-    expected = (config.in_channels, *config.sample_size)
     finite = bool(torch.isfinite(windows).all())
     if not len(windows) or tuple(windows.shape[1:]) != expected or not finite:
         found = f"shape {list(windows.shape)}" + (
@@ -289,4 +310,14 @@ def _check_tokens(eeg_embeds, negative_eeg_embeds, width: int) -> None:
             found=f"shape {list(negative_eeg_embeds.shape)}",
             expected=f"the shape of `eeg_embeds`, {list(eeg_embeds.shape)}",
             remedy="Make both from as many windows.",
+        )
+
+
+def _check_prior_volumes(volumes, expected: tuple[int, ...]) -> None:
+    if not torch.is_tensor(volumes) or tuple(volumes.shape) != expected:
+        raise InputError(
+            "prior_volumes",
+            found=f"shape {list(volumes.shape)}" if torch.is_tensor(volumes) else type(volumes).__name__,
+            expected=f"a tensor {list(expected)} (window, channel, D, H, W)",
+            remedy="Make them with `predict_prior` from the windows of `eeg_embeds`.",
         )

@@ -3,6 +3,7 @@
 ```yaml
 eeg_processor:      # keyword arguments of EEGProcessor
 volume_processor:   # ... of VolumeProcessor
+prior:              # ... of ConditionalMeanModel, where there is one
 eeg_encoder:        # ... of EPGModel
 unet:               # ... of FDUNetModel
 scheduler:          # ... of the noise schedule
@@ -21,7 +22,7 @@ import yaml
 
 from .errors import FileError, InputError
 
-SECTIONS = ("eeg_processor", "volume_processor", "eeg_encoder", "unet", "scheduler", "training")
+SECTIONS = ("eeg_processor", "volume_processor", "prior", "eeg_encoder", "unet", "scheduler", "training")
 
 _BOOLEAN, _FLOAT = "tag:yaml.org,2002:bool", "tag:yaml.org,2002:float"
 

@@ -153,7 +153,7 @@ class TestForward:
         assert torch.autograd.gradcheck(lambda x: model(x).sample, sample)
 
     def test_tuple_and_output_agree(self):
-        output, (volumes,) = tiny()(spectra()), tiny()(spectra(), return_dict=False)
+        output, (volumes, _) = tiny()(spectra()), tiny()(spectra(), return_dict=False)
         assert isinstance(output, ConditionalMeanOutput)
         torch.testing.assert_close(output.sample, volumes)
 

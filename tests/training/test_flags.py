@@ -17,7 +17,7 @@ RECIPES = Path(__file__).resolve().parents[2] / "scripts" / "recipes"
 PATHS = ("--train_data_dir", "pairs", "--output_dir", "run")
 FLAGS = """
 config train_data_dir output_dir dataloader_num_workers model conditioning_dropout_prob snr_gamma seed
-train_batch_size gradient_accumulation_steps max_train_steps learning_rate lr_scheduler lr_warmup_steps adam_beta1
+train_batch_size gradient_accumulation_steps max_train_steps learning_rate lr_scheduler lr_warmup_steps adam_beta1 prior
 adam_beta2 adam_epsilon adam_weight_decay max_grad_norm ema_decay ema_warmup validation_steps num_validation_pairs
 num_validation_samples validation_inference_steps early_stopping_patience checkpointing_steps checkpoints_total_limit
 resume_from_checkpoint report_to tracker_project_name mixed_precision gradient_checkpointing deterministic dry_run
@@ -27,7 +27,8 @@ resume_from_checkpoint report_to tracker_project_name mixed_precision gradient_c
 def test_the_names_of_the_flags_stay():
     flags = {option.lstrip("-") for action in make_parser()._actions for option in action.option_strings}
     assert {flag for flag in flags if not flag.startswith("no-")} == {*FLAGS.split(), "help", "h"}
-    assert list(MODELS) == ["ef_diffusion", "ef_diffusion_without_ciim", "ef_diffusion_without_ciim_and_epg"]
+    ablations = ["ef_diffusion_without_ciim", "ef_diffusion_without_ciim_and_epg"]
+    assert list(MODELS) == ["conditional_mean", "ef_diffusion", *ablations]
 
 
 def test_help_is_in_groups_and_needs_no_torch():
@@ -91,7 +92,7 @@ def test_the_defaults_are_the_papers():
         ("learning_rate: .nan", "expected a value of type float"),
         ("learning_rate: 0", "--learning_rate: found 0; expected above 0"),
         ("validation_steps: 0", "--validation_steps: found 0; expected at least 1"),
-        ("model: unknown", "--model: found 'unknown'; expected one of ef_diffusion"),
+        ("model: unknown", "--model: found 'unknown'; expected one of conditional_mean"),
         ("mixed_precision: fp16", "expected one of no, bf16"),
         ("num_validation_samples: 0", "--early_stopping_patience 0"),
         ("sede: 1", r"settings \['sede'\]; expected among train_data_dir"),

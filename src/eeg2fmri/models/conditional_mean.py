@@ -34,9 +34,12 @@ class ConditionalMeanOutput(BaseOutput):
 
     Args:
         sample (`torch.Tensor` of shape `[B, 1, D, H, W]`): the expected volume, in model units.
+        band_powers (`torch.Tensor` of shape `[B, 1, filter, band, window]`): log power of the virtual channels,
+            standardised: what an encoder above reads.
     """
 
     sample: torch.Tensor
+    band_powers: torch.Tensor
 
 
 class BandPower(nn.Module):
@@ -116,6 +119,7 @@ class ConditionalMeanModel(CheckedModelMixin, ConfigMixin):
         num_components (`int`): components with a response and a map.
         window_duration (`float`): seconds of one window.
         window_stop (`float`): seconds from the volume's onset to the last window's end.
+        dropout (`float`): share of the powers that are zeroed in training, each in all windows.
 
     Raises:
         InputError: when the configuration is impossible.
@@ -134,12 +138,14 @@ class ConditionalMeanModel(CheckedModelMixin, ConfigMixin):
         num_components: int = 48,
         window_duration: float = 2.0,
         window_stop: float = 0.0,
+        dropout: float = 0.0,
     ):
         self._check_config(self.config)
         super().__init__()
         self.band_powers = nn.ModuleList(BandPower(sample_size[0], (band[0], band[1]), num_filters) for band in bands)
         num_powers = len(bands) * num_filters
         self.norm = Standardisation(num_powers)
+        self.power_dropout = nn.Dropout1d(dropout)
         self.unmix = nn.Conv1d(num_powers, num_components, 1)
         self.unmix_hidden = nn.Sequential(
             nn.Conv1d(num_powers, hidden_channels, 1), nn.GELU(), nn.Conv1d(hidden_channels, num_components, 1)
@@ -148,6 +154,23 @@ class ConditionalMeanModel(CheckedModelMixin, ConfigMixin):
         self.response = nn.Parameter(haemodynamic_response(-middles).repeat(num_components, 1))
         # Without any map the model starts at the training mean, which is zero in standardised change.
         self.maps = nn.Parameter(torch.zeros(num_components, math.prod(volume_size)))
+
+    @property
+    def window_shape(self) -> tuple[int, int, int, int]:
+        """Channel, electrode, frequency and window of the input."""
+        electrodes, frequencies, windows = self.config.sample_size
+        return 2, electrodes, frequencies, windows
+
+    @property
+    def band_power_shape(self) -> tuple[int, int, int, int]:
+        """Channel, filter, band and window of the band powers."""
+        return 1, self.config.num_filters, len(self.config.bands), self.config.sample_size[2]
+
+    @property
+    def output_shape(self) -> tuple[int, int, int, int]:
+        """Channel, depth, height and width of the volume."""
+        depth, height, width = self.config.volume_size
+        return 1, depth, height, width
 
     @staticmethod
     def _check_config(config) -> None:
@@ -158,6 +181,17 @@ class ConditionalMeanModel(CheckedModelMixin, ConfigMixin):
         _check_bands(config.bands, config.sample_size[1])
         _check_seconds("window_duration", config.window_duration, 1e-3, 3600.0)
         _check_seconds("window_stop", config.window_stop, -3600.0, 3600.0)
+        if (
+            isinstance(config.dropout, bool)
+            or not isinstance(config.dropout, int | float)
+            or not 0 <= config.dropout < 1
+        ):
+            raise InputError(
+                "dropout",
+                found=repr(config.dropout)[:80],
+                expected="a share in [0, 1)",
+                remedy="Correct the model's configuration.",
+            )
         first = config.window_stop - config.window_duration * config.sample_size[2]
         if first + config.window_duration / 2 >= 0:
             raise InputError(
@@ -182,20 +216,32 @@ class ConditionalMeanModel(CheckedModelMixin, ConfigMixin):
             return_dict (`bool`): return a [`ConditionalMeanOutput`] instead of a tuple.
 
         Returns:
-            [`ConditionalMeanOutput`] or `tuple`: the volumes `[B, 1, D, H, W]`.
+            [`ConditionalMeanOutput`] or `tuple`: the volumes and the band powers.
 
         Raises:
             InputError: when the tensor does not fit the configuration.
         """
-        electrodes, frequencies, windows = self.config.sample_size
-        axes = {"batch": None, "channel": 2, "electrode": electrodes, "frequency": frequencies, "window": windows}
-        check_tensor("sample", sample, axes)
+        names = ("channel", "electrode", "frequency", "window")
+        check_tensor("sample", sample, {"batch": None, **dict(zip(names, self.window_shape, strict=True))})
         check_model_dtype("sample", sample, self.maps)
+        courses, powers = self.components(sample)
+        volumes = (courses @ self.maps).unflatten(1, self.output_shape)
+        _, filters, bands, _ = self.band_power_shape
+        band_powers = powers.unflatten(1, (bands, filters)).transpose(1, 2).unsqueeze(1)
+        if not return_dict:
+            return volumes, band_powers
+        return ConditionalMeanOutput(sample=volumes, band_powers=band_powers)
+
+    def components(self, sample: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Components `[B, component]`, which the maps weigh, and standardised powers `[B, band * filter, window]`.
+
+        Args:
+            sample (`torch.Tensor` of shape `[B, 2, electrode, frequency, window]`): as for the whole model.
+        """
         powers = self.norm(torch.cat([band(sample) for band in self.band_powers], dim=1))
-        components = self.unmix(powers) + self.unmix_hidden(powers)
-        courses = (components * self.response).sum(-1)
-        volumes = (courses @ self.maps).unflatten(1, (1, *self.config.volume_size))
-        return ConditionalMeanOutput(sample=volumes) if return_dict else (volumes,)
+        kept = self.power_dropout(powers)
+        components = self.unmix(kept) + self.unmix_hidden(kept)
+        return (components * self.response).sum(-1), powers
 
 
 def _check_bands(bands: object, num_frequencies: int) -> None:

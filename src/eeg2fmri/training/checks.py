@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from ..data.pairs import PairedDataset
-from ..errors import FileError, InputError
+from ..errors import CheckpointError, FileError, InputError
 from ..files import sha256
 from .checkpoint import list_checkpoints
 from .config import TrainingConfig
@@ -44,6 +44,32 @@ def dataset_identity(training: PairedDataset, validation: PairedDataset) -> dict
         "dataset.eeg_processor": _processor_checksum(training.eeg_processor),
         "dataset.volume_processor": _processor_checksum(training.volume_processor),
     }
+
+
+def check_prior(folder: str, dataset: dict[str, str]) -> None:
+    """Refuse a prior trained on other data: it may have seen the subjects that this run is validated and tested on.
+
+    Raises:
+        CheckpointError: when its record is missing or names other data.
+    """
+    path = Path(folder) / "training.json"
+    try:
+        trained_on = json.loads(path.read_text())["settings"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(
+            path,
+            found=f"no readable record of a training run ({error})",
+            expected="the output folder of a run with --model conditional_mean",
+            remedy="Train the prior first, and give its --output_dir as --prior.",
+        ) from error
+    for name, value in dataset.items():
+        if trained_on.get(name) != value:
+            raise CheckpointError(
+                folder,
+                found=f"{name} {trained_on.get(name)}",
+                expected=f"{value}, as in this run",
+                remedy="Train the prior on the same dataset and split.",
+            )
 
 
 def pair_name(dataset: PairedDataset, index: int) -> str:

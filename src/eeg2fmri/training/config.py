@@ -30,6 +30,9 @@ class TrainingConfig:
     dataloader_num_workers: int = _setting("data", 0, "Processes that load pairs; 0 is this one.", free=True, least=0)
 
     model: str = _setting("model", "ef_diffusion", "What is trained.", choices=MODELS)
+    prior: str = _setting(
+        "model", "", "Folder of a network trained with --model conditional_mean: the diffusion adds to it.", free=True
+    )
     conditioning_dropout_prob: float = _setting(
         "model", 0.0, "Share of pairs whose EEG tokens are zeroed, for guidance.", least=0, below=1
     )

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import torch
 
+from ..data.pairs import PairedDataset
 from ..hub import save_for_hub
+from ..models.conditional_mean import ConditionalMeanModel
 from ..pipeline import EEG2fMRIPipeline
-from ..processing.eeg import EEGProcessor
-from ..processing.volume import VolumeProcessor
+from .conditional_mean import load_prior
 from .config import TrainingConfig
 from .networks import DenoisingNetwork, build_networks, build_schedulers
 from .objective import denoising_loss, draw_noise
@@ -18,23 +19,24 @@ from .objective import denoising_loss, draw_noise
 class EFDiffusion:
     """The paper's model, or one of its ablations by the recipe; see [`TrainableModel`] for what the methods promise.
 
+    With `--prior` it is trained on what volumes differ by from their expectation, and reads the prior's band powers;
+    the prior stays as it is.
+
     Raises:
         InputError: when the recipe can't be.
     """
 
     published_index = "model_index.json"
 
-    def __init__(
-        self,
-        config: TrainingConfig,
-        recipe: dict[str, dict],
-        eeg_processor: EEGProcessor,
-        volume_processor: VolumeProcessor,
-    ):
+    def __init__(self, config: TrainingConfig, recipe: dict[str, dict], dataset: PairedDataset):
         self.config = config
-        self.eeg_processor, self.volume_processor = eeg_processor, volume_processor
-        self.network = build_networks(recipe, eeg_processor, volume_processor)
-        self.noise_scheduler, self.sampling_scheduler = build_schedulers(recipe, volume_processor)
+        self.eeg_processor, self.volume_processor = dataset.eeg_processor, dataset.volume_processor
+        self.prior: ConditionalMeanModel | None = None
+        self.identity: dict[str, str] = {}
+        if config.prior:
+            self.prior, self.identity = load_prior(config.prior)
+        self.network = build_networks(recipe, self.eeg_processor, self.volume_processor, self.prior)
+        self.noise_scheduler, self.sampling_scheduler = build_schedulers(recipe, self.volume_processor)
 
     def enable_gradient_checkpointing(self) -> None:
         self.network.eeg_encoder.enable_gradient_checkpointing()
@@ -46,6 +48,8 @@ class EFDiffusion:
         if network.training:
             options["conditioning_dropout_prob"] = self.config.conditioning_dropout_prob
             options["snr_gamma"] = self.config.snr_gamma
+        expected, eeg = self._expected(batch["eeg"])
+        batch = {**batch, "eeg": eeg, "volume": batch["volume"] - expected}
         return denoising_loss(network, self.noise_scheduler, batch, seeds, **options)
 
     def predict(
@@ -54,13 +58,22 @@ class EFDiffusion:
         """A sample by DDIM (equation 38), from each pair's own noise."""
         noise, _, _ = draw_noise(batch["volume"], seeds, 1)
         self.sampling_scheduler.set_timesteps(num_inference_steps, device=noise.device)
-        tokens = network.eeg_encoder(batch["eeg"], return_dict=False)[0]
+        expected, eeg = self._expected(batch["eeg"])
+        tokens = network.eeg_encoder(eeg, return_dict=False)[0]
         volume, condition = noise, batch.get("condition")
         for timestep in self.sampling_scheduler.timesteps:
             sample = volume if condition is None else torch.cat([volume, condition], dim=1)
             predicted = network.unet(sample, timestep, encoder_hidden_states=tokens, return_dict=False)[0]
             volume = self.sampling_scheduler.step(predicted.float(), timestep, volume, return_dict=False)[0]
-        return volume
+        return volume + expected
+
+    @torch.no_grad()
+    def _expected(self, eeg: torch.Tensor) -> tuple[torch.Tensor | float, torch.Tensor]:
+        """The expected volume and what the encoder reads: nothing expected and the EEG itself without a prior."""
+        if self.prior is None:
+            return 0.0, eeg
+        with torch.autocast(eeg.device.type, enabled=False):  # logarithms of powers
+            return self.prior.to(eeg.device)(eeg, return_dict=False)
 
     def save(self, folder: Path) -> None:
         """A pipeline in the layout of a Hub repository."""
@@ -70,5 +83,6 @@ class EFDiffusion:
             scheduler=self.sampling_scheduler,
             eeg_processor=self.eeg_processor,
             volume_processor=self.volume_processor,
+            prior=self.prior,
         )
         save_for_hub(pipeline, folder)

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     import torch
 
-    from ..processing.eeg import EEGProcessor
-    from ..processing.volume import VolumeProcessor
+    from ..data.pairs import PairedDataset
     from .config import TrainingConfig
 
 
@@ -32,6 +31,9 @@ class TrainableModel(Protocol):
     published_index: str
     """The file of the published folder that readers look for first."""
 
+    identity: dict[str, str]
+    """Checksums of what a checkpoint must share besides the settings: networks that stay as they are."""
+
     def enable_gradient_checkpointing(self) -> None:
         """Recompute activations in the backward pass."""
 
@@ -47,28 +49,35 @@ class TrainableModel(Protocol):
         """Save what is published, with the weights that `network` has now."""
 
 
-Build = Callable[["TrainingConfig", dict[str, dict], "EEGProcessor", "VolumeProcessor"], TrainableModel]
+Build = Callable[["TrainingConfig", dict[str, dict], "PairedDataset"], TrainableModel]
 
 
-def _ef_diffusion(config, recipe, eeg_processor, volume_processor) -> TrainableModel:
+def _ef_diffusion(config, recipe, dataset) -> TrainableModel:
     from .ef_diffusion import EFDiffusion
 
-    return EFDiffusion(config, recipe, eeg_processor, volume_processor)
+    return EFDiffusion(config, recipe, dataset)
 
 
-def _without_ciim(config, recipe, eeg_processor, volume_processor) -> TrainableModel:
+def _conditional_mean(config, recipe, dataset) -> TrainableModel:
+    from .conditional_mean import ConditionalMean
+
+    return ConditionalMean(recipe, dataset)
+
+
+def _without_ciim(config, recipe, dataset) -> TrainableModel:
     """Section 3.5.4: the EEG features go straight into the backbone."""
     unet = {**recipe["unet"], "conditioning": "direct"}
-    return _ef_diffusion(config, {**recipe, "unet": unet}, eeg_processor, volume_processor)
+    return _ef_diffusion(config, {**recipe, "unet": unet}, dataset)
 
 
-def _without_ciim_and_epg(config, recipe, eeg_processor, volume_processor) -> TrainableModel:
+def _without_ciim_and_epg(config, recipe, dataset) -> TrainableModel:
     """Section 3.5.4: and they are a linear projection of the EEG."""
     eeg_encoder = {**recipe["eeg_encoder"], "encoder": "linear"}
-    return _without_ciim(config, {**recipe, "eeg_encoder": eeg_encoder}, eeg_processor, volume_processor)
+    return _without_ciim(config, {**recipe, "eeg_encoder": eeg_encoder}, dataset)
 
 
 MODELS: dict[str, Build] = {
+    "conditional_mean": _conditional_mean,
     "ef_diffusion": _ef_diffusion,
     "ef_diffusion_without_ciim": _without_ciim,
     "ef_diffusion_without_ciim_and_epg": _without_ciim_and_epg,

@@ -10,8 +10,10 @@ from diffusers import DDIMScheduler, DDPMScheduler
 from torch import nn
 
 from ..errors import InputError
+from ..models.conditional_mean import ConditionalMeanModel
 from ..models.epg import EPGModel
 from ..models.fd_unet import FDUNetModel
+from ..pipeline_inputs import window_shape
 from ..processing.eeg import EEGProcessor
 from ..processing.volume import VolumeProcessor
 
@@ -51,20 +53,20 @@ class DenoisingNetwork(nn.Module):
 
 
 def build_networks(
-    recipe: dict[str, dict], eeg_processor: EEGProcessor, volume_processor: VolumeProcessor
+    recipe: dict[str, dict],
+    eeg_processor: EEGProcessor,
+    volume_processor: VolumeProcessor,
+    prior: ConditionalMeanModel | None = None,
 ) -> DenoisingNetwork:
-    """Build encoder and denoiser; all sizes that the data decide are taken from the processors.
+    """Build encoder and denoiser; all sizes that the data decide are taken from the processors and the prior.
 
     Raises:
         InputError: when a section of the recipe has an option that its network does not have, or that the data decide.
     """
-    eeg, volume = eeg_processor.config, volume_processor.config
+    volume = volume_processor.config
+    in_channels, *sample_size = window_shape(eeg_processor) if prior is None else prior.band_power_shape
     eeg_encoder = from_section(
-        EPGModel,
-        recipe,
-        "eeg_encoder",
-        in_channels=2 if eeg.mode == "complex" else 1,
-        sample_size=(len(eeg.electrodes), eeg.num_frequencies, eeg.num_windows),
+        EPGModel, recipe, "eeg_encoder", in_channels=in_channels, sample_size=tuple(sample_size)
     )
     unet = from_section(
         FDUNetModel,
@@ -75,6 +77,33 @@ def build_networks(
         cross_attention_dim=eeg_encoder.config.cross_attention_dim,
     )
     return DenoisingNetwork(eeg_encoder, unet)
+
+
+def build_prior(
+    recipe: dict[str, dict], eeg_processor: EEGProcessor, volume_processor: VolumeProcessor
+) -> ConditionalMeanModel:
+    """Build the network that expects a volume from complex spectra.
+
+    Raises:
+        InputError: when the processor makes no complex spectra, or the section `prior` has a wrong option.
+    """
+    in_channels, *sample_size = window_shape(eeg_processor)
+    if in_channels != 2:
+        raise InputError(
+            "recipe, eeg_processor.mode",
+            found=repr(eeg_processor.config.mode),
+            expected="'complex', since the prior filters electrodes before it takes the power",
+            remedy="Prepare the dataset with that mode.",
+        )
+    return from_section(
+        ConditionalMeanModel,
+        recipe,
+        "prior",
+        sample_size=tuple(sample_size),
+        volume_size=tuple(volume_processor.config.sample_size),
+        window_duration=(eeg_processor.config.window_stop - eeg_processor.config.window_start) / sample_size[-1],
+        window_stop=eeg_processor.config.window_stop,
+    )
 
 
 def from_section(network: type, recipe: dict[str, dict], section: str, **decided: Any):

@@ -14,7 +14,7 @@ from accelerate.utils import ProjectConfiguration
 
 from ..files import publish_contents
 from ..randomness import seed_for
-from .checks import check_place, dataset_identity, open_datasets
+from .checks import check_place, check_prior, dataset_identity, open_datasets
 from .config import TrainingConfig
 from .flags import save_settings
 from .models import MODELS
@@ -69,15 +69,18 @@ class Trainer:
             project_config=ProjectConfiguration(str(self.output_dir), logging_dir=str(self.output_dir / "logs")),
         )
         torch.manual_seed(seed_for(config.seed, "weights"))
-        processors = self.dataset.eeg_processor, self.dataset.volume_processor
-        self.model = MODELS[config.model](config, recipe, *processors)
+        data = dataset_identity(self.dataset, validation_dataset)
+        if config.prior:
+            check_prior(config.prior, data)
+        self.model = MODELS[config.model](config, recipe, self.dataset)
         check_place(config, self.model.network)
         if config.gradient_checkpointing:
             self.model.enable_gradient_checkpointing()
         self.identity = {
             **config.identity(self.accelerator.num_processes),
-            **{f"recipe.{name}": recipe[name] for name in ("eeg_encoder", "unet", "scheduler")},
-            **dataset_identity(self.dataset, validation_dataset),
+            **{f"recipe.{name}": recipe[name] for name in ("prior", "eeg_encoder", "unet", "scheduler")},
+            **self.model.identity,
+            **data,
         }
         self.state = TrainingState(config, self.model, self.dataset, self.accelerator, self.identity)
         self.validator = Validator(
