@@ -110,7 +110,7 @@ def test_preprocessed_eeg_takes_its_volumes_from_the_raw_markers(xp2):
     raw = xp2 / f"sub-xp201/eeg/{RUN}_eeg.vhdr"
     assert (runs[RUN].markers_from, runs[RUN].markers_shift) == (raw, pytest.approx(-3.0))
     raw.with_suffix(".eeg").unlink()  # large, and not needed for that
-    assert find_runs(xp2, "xp2").runs[0].markers_from == raw
+    assert {run.name: run for run in find_runs(xp2, "xp2").runs}[RUN] == runs[RUN]
     # The raw header of this one is a pointer: there, the offset must be stated.
     assert runs["sub-xp210_task-MIpre"].markers_from is None
     assert all(run.markers_from is None for run in find_runs(xp2, "xp2", eeg="raw").runs)
@@ -126,7 +126,7 @@ REST, TASK, VOLUME = "Stimulus/S 99", "Stimulus/S  2", "Response/R128"
         ([(3.0, REST), (23.0, TASK)], [], -3.0),
         # The first S 99 is missing in a few raw recordings, and was added 20 s before the first S 2.
         ([(23.0, TASK), (43.0, REST), (63.0, TASK)], [], -3.0),
-        ([(23.0, TASK), (43.0, REST), (63.0, TASK)], [(20.045, TASK)], -2.955),
+        ([(23.0, TASK), (43.0, REST), (63.0, TASK)], [(20.05, TASK)], -2.95),
         # An export that begins within the first rest starts with the second one.
         ([(16.0, TASK), (36.0, REST), (56.0, TASK)], [(0.0, REST), (20.0, TASK)], -36.0),
         ([], [(0.0, REST)], None),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from ...errors import EEG2fMRIError, InputError
@@ -59,8 +60,8 @@ def search_xp2(root: str | os.PathLike, eeg: str = "preprocessed", tasks: str = 
             continue
         subject = name.split("_")[0].removeprefix("sub-")
         shift = _shift_from_raw(raw[name], recordings[name]) if eeg == "preprocessed" and name in raw else None
-        source = {} if shift is None else {"markers_from": raw[name], "markers_shift": shift}
-        runs.append(RunFiles(subject, name, recordings[name], images[name], **source))
+        run = RunFiles(subject, name, recordings[name], images[name])
+        runs.append(run if shift is None else replace(run, markers_from=raw[name], markers_shift=shift))
     return RunSearch(tuple(runs), tuple(problems))
 
 
