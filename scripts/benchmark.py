@@ -2,14 +2,15 @@
 
     python scripts/benchmark.py --model eeg2fmri-sim-small
     python scripts/benchmark.py --model paper          (networks of the paper's size, random weights)
-    python scripts/benchmark.py --main-job recording.edf   (or `demo`: the whole command, its time and memory)
+    python scripts/benchmark.py --main-job recording.edf   (the whole command `generate`, its time and memory)
+    python scripts/benchmark.py --main-job demo            (the same with --demo)
+    python scripts/benchmark.py --main-job prepare         (`prepare` on two simulated subjects of NODDI's size)
 
 Every variant runs in turn, several rounds; ratios are those of medians. Absolute times are this machine's.
 """
 
 import argparse
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -19,6 +20,7 @@ import time
 import torch
 
 from eeg2fmri import EPGModel, FDUNetModel
+from eeg2fmri.data.simulation import simulate_dataset
 from eeg2fmri.hub import load_pipeline, resolve_model
 
 
@@ -28,7 +30,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=5, help="Denoising steps of one measurement.")
     parser.add_argument("--batch_size", type=int, default=2, help="Windows at once.")
     parser.add_argument("--rounds", type=int, default=5, help="Measurements of every variant.")
-    parser.add_argument("--main-job", metavar="RECORDING", help="Time `eeg2fmri generate` on it, or on `demo`.")
+    parser.add_argument("--main-job", metavar="RECORDING", help="Time `generate` on it, or `demo`, or `prepare`.")
     args = parser.parse_args()
     if args.main_job is not None:
         return _main_job(args.main_job)
@@ -50,17 +52,27 @@ def main() -> None:
     _report(args, variants, outputs, times)
 
 
-def _main_job(recording: str) -> None:
+def _main_job(job: str) -> None:
     """Run the command in a process of its own and print what it took."""
-    with tempfile.TemporaryDirectory() as output:
-        source = "--demo" if recording == "demo" else recording
-        command = [sys.executable, "-m", "eeg2fmri.cli", "generate", source, "--output", output]
+    with tempfile.TemporaryDirectory() as folder:
+        output = ["--output", f"{folder}/output"]
+        if job == "prepare":
+            dataset = simulate_dataset(f"{folder}/noddi", preset="noddi", num_subjects=2)
+            arguments = ["prepare", str(dataset), "--layout", "noddi", "--test-subjects", "0", *output]
+        else:
+            arguments = ["generate", "--demo" if job == "demo" else job, *output]
         start = time.perf_counter()
-        subprocess.run(command, check=True, capture_output=True)
+        process = subprocess.Popen(
+            [sys.executable, "-m", "eeg2fmri.cli", *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        _, status, used = os.wait4(process.pid, 0)
         wall = time.perf_counter() - start
-        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode != 0:
+        sys.exit(f"eeg2fmri {' '.join(arguments)} failed")
     cpu, peak = used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
-    print(f"eeg2fmri generate {source}: {wall:.0f} s, {cpu:.0f} s of CPU, {peak:.0f} MB at the peak")
+    command = f"eeg2fmri {arguments[0]} {os.path.basename(arguments[1])}"
+    print(f"{command}: {wall:.0f} s, {cpu:.0f} s of CPU, {peak:.0f} MB at the peak")
     print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
 
 

@@ -66,10 +66,18 @@ def generate(
 
 @app.command()
 def simulate(
-    output: Annotated[Path, typer.Option(help="Folder of the new BIDS dataset; must not exist.")],
     subjects: Annotated[int, typer.Option(min=1, help="Number of subjects.")],
+    output: Annotated[
+        Path | None, typer.Option(help="Folder of the new dataset; must not exist. simulated-PRESET by default.")
+    ] = None,
     preset: Annotated[str, typer.Option(help="Geometry and timing: mini, noddi or xp2.")] = "mini",
     level: Annotated[str, typer.Option(help="default, realistic, easy or null (no coupling).")] = "default",
+    layout: Annotated[
+        str | None, typer.Option(help="bids, noddi or xp2, for prepare --layout; the preset's own by default.")
+    ] = None,
+    runs: Annotated[
+        int | None, typer.Option(help="Runs of a subject; the layout's by default: five of xp2, else one.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same files.")] = 42,
     volumes: Annotated[int | None, typer.Option(help="Volumes a run; the preset's by default.")] = None,
     jobs: Annotated[int, typer.Option(help="Processes.")] = 1,
@@ -80,15 +88,17 @@ def simulate(
         float, typer.Option(help="Volume markers missing in each recording: how many, or below 1 their share.")
     ] = 0.0,
 ) -> None:
-    """Simulate simultaneous EEG-fMRI with known coupling, written as a BIDS dataset."""
+    """Simulate simultaneous EEG-fMRI with known coupling, in the folders that real datasets come in."""
     from .data.simulation import simulate_dataset
 
     print(
         simulate_dataset(
-            output,
+            f"simulated-{preset}" if output is None else output,
             preset=preset,
             level=level,
+            layout=layout,
             num_subjects=subjects,
+            num_runs=runs,
             seed=seed,
             num_volumes=volumes,
             num_jobs=jobs,
@@ -102,7 +112,10 @@ def simulate(
 def prepare(
     root: Annotated[Path, typer.Argument(help="The dataset's folder, or the CSV file of the layout table.")],
     output: Annotated[Path, typer.Option(help="Folder of the paired dataset; must not exist.")],
-    recipe: Annotated[Path, typer.Option(help="YAML or JSON with the sections eeg_processor and volume_processor.")],
+    recipe: Annotated[
+        Path | None,
+        typer.Option(help="YAML with the sections eeg_processor and volume_processor; noddi and xp2 have their own."),
+    ] = None,
     layout: Annotated[str, typer.Option(help="bids, noddi, xp2 or table.")] = "bids",
     preset: Annotated[
         str, typer.Option(help="aligned (by the scanner's markers), or calhas (from sample 0, as reference [24]).")

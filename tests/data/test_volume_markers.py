@@ -134,3 +134,12 @@ def test_a_stated_onset_is_compared_with_markers_that_are_there():
 def test_spans():
     assert spans([]) == ""
     assert spans([0, 1, 2, 5, 8, 9]) == "0-2, 5, 8-9"
+
+
+def test_a_lost_first_marker_is_not_guessed_and_filled_ones_are_no_lead_in():
+    lost = recording({"Response/R128": np.delete(VOLUMES, [0, 40, 41])})
+    with pytest.raises(RecordingError, match=r"99 markers.*state the lead-in \(-1 if the difference"):
+        find_alignment(lost, 100, TR)
+    found = find_alignment(lost, 100, TR, lead_in=-1)
+    assert (found.offset, found.filled) == (7.5, (40, 41))
+    np.testing.assert_allclose(found.onsets[1:], VOLUMES[1:])

@@ -108,3 +108,11 @@ def test_a_folder_or_repository_that_is_nowhere_is_named(name, tmp_path):
     with pytest.raises(CheckpointError, match=f"{name}.*no such folder") as caught:
         EEGProcessor.from_pretrained(name, local_files_only=True, cache_dir=tmp_path)
     assert caught.value.subject == name
+
+
+def test_numpy_s_numbers_are_kept_as_python_s(tmp_path):
+    VolumeProcessor("change", repetition_time=np.float32(2), smoothing_fwhm=np.float64(6)).save_pretrained(tmp_path)
+    loaded = VolumeProcessor.from_pretrained(tmp_path)
+    assert (loaded.config.repetition_time, loaded.config.smoothing_fwhm) == (2.0, 6.0)
+    EEGProcessor(sampling_rate=np.float32(250)).save_pretrained(tmp_path)
+    assert type(EEGProcessor.from_pretrained(tmp_path).config.sampling_rate) is float

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ..errors import InputError, RecordingError
 from ..processing.eeg import EEGProcessor
 from ..recordings.bold import BOLDRun, read_bold
-from ..recordings.eeg import EEGRecording, read_eeg
+from ..recordings.brainvision import read_markers_alone
+from ..recordings.eeg import EEGRecording, Marker, read_eeg
 from ..recordings.layouts import RunFiles
 from .calhas import CALHAS, NUM_WINDOWS, calhas_pairs
 from .volume_markers import Alignment, find_alignment, stated_alignment
@@ -77,7 +78,7 @@ def align_run(run: RunFiles, eeg_processor: EEGProcessor, timing: Timing | None 
         InputError: when the processor's window is not that of the preset `"calhas"`.
     """
     timing = Timing() if timing is None else timing
-    recording, bold = read_eeg(run.eeg), read_bold(run.bold, repetition_time=run.repetition_time)
+    recording, bold = _marked_recording(run), read_bold(run.bold, repetition_time=run.repetition_time)
     if bold.repetition_time is None:
         raise RecordingError(
             run.bold, found="a single volume", expected="a run over time", remedy="Give the whole 4-D run."
@@ -120,6 +121,15 @@ def covered(onsets: np.ndarray, window_start: float, window_stop: float, duratio
     return (onsets + window_start >= 0) & (onsets + window_stop <= duration)
 
 
+def _marked_recording(run: RunFiles) -> EEGRecording:
+    """The run's EEG, with the markers of the recording that it was cut from where the dataset names one."""
+    recording = read_eeg(run.eeg)
+    if run.markers_from is None:
+        return recording
+    markers = read_markers_alone(run.markers_from)
+    return replace(recording, markers=tuple(Marker(onset + run.markers_shift, name) for onset, name in markers))
+
+
 def _alignment(
     run: RunFiles, timing: Timing, recording: EEGRecording, num_volumes: int, repetition_time: float
 ) -> Alignment:
@@ -131,7 +141,11 @@ def _alignment(
     if first_volume is not None:
         origin = "stated" if timing.first_volume is not None else f"known from the dataset ({timing.layout})"
         return stated_alignment(recording, first_volume, num_volumes, repetition_time, origin)
-    return find_alignment(recording, num_volumes, repetition_time, marker=marker, lead_in=lead_in)
+    alignment = find_alignment(recording, num_volumes, repetition_time, marker=marker, lead_in=lead_in)
+    if run.markers_from is None:
+        return alignment
+    origin = f"markers of {run.markers_from.name}, {run.markers_shift:+.3f} s"
+    return replace(alignment, reason=f"{alignment.reason}; {origin}")
 
 
 def _check_calhas_window(eeg_processor: EEGProcessor, repetition_time: float) -> None:

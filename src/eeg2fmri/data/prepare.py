@@ -14,6 +14,7 @@ from ..recipes import read_recipe
 from ..recordings.layouts import RunProblem, find_runs
 from .alignment import Timing
 from .calhas import calhas_runs
+from .default_recipes import default_recipe
 from .pairs import build_pairs, split_subjects
 from .report import read_problems
 
@@ -22,7 +23,7 @@ def prepare_dataset(
     root: str | os.PathLike,
     output: str | os.PathLike,
     *,
-    recipe: str | os.PathLike,
+    recipe: str | os.PathLike | None = None,
     layout: str = "bids",
     layout_options: Mapping[str, Any] | None = None,
     preset: str = "aligned",
@@ -40,7 +41,8 @@ def prepare_dataset(
     Args:
         root: the dataset's folder, or the CSV file of the layout `"table"`.
         output: a folder that does not exist yet; it appears whole or not at all.
-        recipe: YAML or JSON with the sections `eeg_processor` and `volume_processor`.
+        recipe: YAML with the sections `eeg_processor` and `volume_processor`; the layouts `"noddi"` and `"xp2"` have
+            one of their own, see `default_recipes.py`.
         layout, layout_options: see [`find_runs`]; the preset `"calhas"` takes the task MIpost of XP-2 by default.
         preset, marker, lead_in, first_volume: see [`Timing`].
         num_validation, num_test, seed: of the split by subject.
@@ -57,7 +59,7 @@ def prepare_dataset(
         InputError: when an argument is wrong.
     """
     timing = Timing(preset, layout, marker, lead_in, first_volume)
-    settings = read_recipe(recipe)
+    settings = default_recipe(layout, preset) if recipe is None else read_recipe(recipe)
     options = dict(layout_options or {})
     if preset == "calhas" and layout == "xp2":
         options.setdefault("tasks", "MIpost")

@@ -127,7 +127,7 @@ def find_alignment(
     whole = {name: train for name, train in fitting.items() if not train.filled.any()}
     fitting = whole or fitting
     if len(fitting) != 1:
-        raise _no_marker(recording, events, candidates, len(fitting), num_volumes, repetition_time, lead_in)
+        raise _no_marker(recording, events, candidates, trains, len(fitting), num_volumes, repetition_time, lead_in)
     ((name, train),) = fitting.items()
     reason = f"{len(train.times)} events {repetition_time:g} s apart for {num_volumes} stored volumes"
     reason += ", the only such marker" if marker is None else f", named by {marker!r}"
@@ -216,6 +216,7 @@ def _no_marker(
     recording: EEGRecording,
     events: dict[str, np.ndarray],
     candidates: dict[str, np.ndarray],
+    trains: dict[str, _Train | None],
     num_fitting: int,
     num_volumes: int,
     repetition_time: float,
@@ -226,7 +227,9 @@ def _no_marker(
     if not events:
         remedy = "State when the first volume began (first_volume), or export the EEG with its markers."
     elif num_fitting == 0 and lead_in is None:
-        near = [times for times in candidates.values() if 0 < abs(len(times) - num_volumes) <= num_volumes // 4]
+        # Markers that were dropped in the middle are no lead-in.
+        counted = {**candidates, **{name: train.times for name, train in trains.items() if train is not None}}
+        near = [times for times in counted.values() if 0 < abs(len(times) - num_volumes) <= num_volumes // 4]
         if near:
             difference = len(near[0]) - num_volumes
             remedy = (

@@ -32,6 +32,11 @@ class ProcessorMixin(ConfigMixin):
     config_name = "processor_config.json"
     array_names: ClassVar[tuple[str, ...]] = ()
 
+    def register_to_config(self, **kwargs) -> None:
+        """Keep the configuration; NumPy's numbers become Python's, since JSON holds no others."""
+        plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in kwargs.items()}
+        super().register_to_config(**plain)
+
     def save_pretrained(self, save_directory: str | os.PathLike, **kwargs) -> None:
         """Save the configuration and the arrays. Further arguments of diffusers' pipelines are for weights only."""
         self.save_config(save_directory)

@@ -20,7 +20,7 @@ VALIDATOR = shutil.which("bids-validator-deno", path=str(Path(sys.executable).pa
 @pytest.fixture(scope="module")
 def imagery(tmp_path_factory):
     folder = tmp_path_factory.mktemp("bids") / "set"
-    options = {"num_volumes": 30, "eeg_front": -5.5, "dropped_markers": 0.1}
+    options = {"layout": "bids", "num_volumes": 30, "eeg_front": -5.5, "dropped_markers": 0.1}
     return simulate_dataset(folder, preset="xp2", num_subjects=1, **options)
 
 
@@ -90,4 +90,6 @@ def assert_valid(root):
 def test_official_validator_finds_no_error(imagery, tmp_path):
     assert_valid(imagery)
     assert_valid(simulate_dataset(tmp_path / "mini", num_subjects=2, num_volumes=20))
-    assert_valid(simulate_dataset(tmp_path / "noddi", preset="noddi", num_subjects=1, num_volumes=20, eeg_front=30.0))
+    options = {"num_subjects": 1, "num_volumes": 20}
+    assert_valid(simulate_dataset(tmp_path / "noddi", preset="noddi", layout="bids", eeg_front=30.0, **options))
+    assert_valid(simulate_dataset(tmp_path / "xp2", preset="xp2", **options))

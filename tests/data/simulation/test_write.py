@@ -114,7 +114,7 @@ def test_nothing_is_left_when_a_subject_fails(tmp_path, monkeypatch):
     def fail(*arguments):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(dataset, "write_run", fail)
+    monkeypatch.setattr(dataset, "export_run", fail)
     with pytest.raises(FileError, match="No space left"):
         simulate_dataset(tmp_path / "set", num_subjects=1, num_volumes=10)
     assert not list(tmp_path.iterdir())

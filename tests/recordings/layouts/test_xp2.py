@@ -105,14 +105,40 @@ def test_the_misnamed_head_motion_file_is_remarked(xp2):
     assert motion == ["derivatives/sub-xp221/head_motion/se_MI_pre.tsv"]
 
 
-def test_preprocessed_eeg_takes_its_offset_from_the_raw_markers(xp2):
+def test_preprocessed_eeg_takes_its_volumes_from_the_raw_markers(xp2):
     runs = {run.name: run for run in find_runs(xp2, "xp2").runs}
-    assert runs[RUN].first_volume == pytest.approx(0.5 - 3.0)
-    (xp2 / f"sub-xp201/eeg/{RUN}_eeg.eeg").unlink()  # large, and not needed for that
-    assert find_runs(xp2, "xp2").runs[0].first_volume == pytest.approx(0.5 - 3.0)
+    raw = xp2 / f"sub-xp201/eeg/{RUN}_eeg.vhdr"
+    assert (runs[RUN].markers_from, runs[RUN].markers_shift) == (raw, pytest.approx(-3.0))
+    raw.with_suffix(".eeg").unlink()  # large, and not needed for that
+    assert {run.name: run for run in find_runs(xp2, "xp2").runs}[RUN] == runs[RUN]
     # The raw header of this one is a pointer: there, the offset must be stated.
-    assert runs["sub-xp210_task-MIpre"].first_volume is None
-    assert all(run.first_volume is None for run in find_runs(xp2, "xp2", eeg="raw").runs)
+    assert runs["sub-xp210_task-MIpre"].markers_from is None
+    assert all(run.markers_from is None for run in find_runs(xp2, "xp2", eeg="raw").runs)
+
+
+REST, TASK, VOLUME = "Stimulus/S 99", "Stimulus/S  2", "Response/R128"
+
+
+@pytest.mark.parametrize(
+    ("raw", "preprocessed", "shift"),
+    [
+        ([(3.0, REST), (23.0, TASK)], [(0.0, REST), (20.0, TASK)], -3.0),
+        ([(3.0, REST), (23.0, TASK)], [], -3.0),
+        # The first S 99 is missing in a few raw recordings, and was added 20 s before the first S 2.
+        ([(23.0, TASK), (43.0, REST), (63.0, TASK)], [], -3.0),
+        ([(23.0, TASK), (43.0, REST), (63.0, TASK)], [(20.05, TASK)], -2.95),
+        # An export that begins within the first rest starts with the second one.
+        ([(16.0, TASK), (36.0, REST), (56.0, TASK)], [(0.0, REST), (20.0, TASK)], -36.0),
+        ([], [(0.0, REST)], None),
+    ],
+)
+def test_the_first_rest_places_the_preprocessed_eeg_in_the_raw_recording(tmp_path, raw, preprocessed, shift):
+    write_eeg(tmp_path / "sub-xp201/eeg" / f"{RUN}_eeg.vhdr", [(0.5, VOLUME), *raw], seconds=70.0)
+    write_eeg(tmp_path / "derivatives/sub-xp201/eeg_pp" / f"d_{RUN}_eeg_pp.vhdr", preprocessed, seconds=30.0)
+    write_run(tmp_path / "sub-xp201/func" / f"{RUN}_bold.nii.gz")
+    (run,) = find_runs(tmp_path, "xp2").runs
+    assert (run.markers_from is None) == (shift is None)
+    assert run.markers_shift == pytest.approx(shift or 0.0)
 
 
 def test_the_paper_takes_mipost_of_seventeen_subjects(tmp_path):

@@ -1,7 +1,8 @@
 """Simulated simultaneous EEG-fMRI with known coupling, written in the files that real recordings come in."""
 
-from .dataset import simulate_dataset, subject_label
+from .dataset import simulate_dataset
 from .export import export_run
+from .layouts import subject_label
 from .levels import LEVELS, Level
 from .networks import BAND_NAMES, BANDS, DARK_NETWORK, NETWORK_NAMES, NETWORKS, Network
 from .presets import PRESETS, Preset

@@ -1,4 +1,4 @@
-"""Write EEG as BrainVision: header, 16-bit samples, markers."""
+"""Write EEG as BrainVision: header, samples, markers."""
 
 from __future__ import annotations
 
@@ -29,6 +29,8 @@ def write_brainvision(
     sampling_rate: float,
     markers: list[BrainVisionMarker],
     reference: str,
+    *,
+    single_precision: bool = False,
 ) -> tuple[Path, Path, Path]:
     """Write the three files of one recording.
 
@@ -39,30 +41,35 @@ def write_brainvision(
         sampling_rate (`float`): Hz.
         markers: in any order.
         reference (`str`): written for every channel.
+        single_precision (`bool`): samples as Analyzer exports them, 32-bit floats of microvolts in a `.dat` file;
+            otherwise as recorded, 16-bit steps of 0.1 microvolts in an `.eeg` file.
 
     Returns:
-        `tuple`: the header, the samples (`.eeg`) and the markers (`.vmrk`).
+        `tuple`: the header, the samples and the markers (`.vmrk`).
 
     Raises:
         InputError: when a value is not finite or does not fit 16 bits at 0.1 microvolts.
     """
-    counts = np.rint(signals * (1e6 / RESOLUTION))
-    if not np.abs(counts).max() <= _LIMIT:
+    resolution = 1.0 if single_precision else RESOLUTION
+    counts = signals * (1e6 / resolution)
+    if not np.abs(counts).max() <= _LIMIT * RESOLUTION / resolution:
         raise InputError(
             "signals",
             found=f"{np.abs(signals).max() * 1e3:.1f} mV",
             expected=f"at most {_LIMIT * RESOLUTION / 1e3:.1f} mV",
             remedy="Scale the signals down; volts are expected.",
         )
-    samples, marks = path.with_suffix(".eeg"), path.with_suffix(".vmrk")
-    path.write_text(_header(samples, marks, names, sampling_rate, reference), encoding="utf-8")
-    samples.write_bytes(counts.T.astype("<i2").tobytes())
+    stored = counts.T.astype("<f4") if single_precision else np.rint(counts).T.astype("<i2")
+    samples, marks = path.with_suffix(".dat" if single_precision else ".eeg"), path.with_suffix(".vmrk")
+    sample_type = "IEEE_FLOAT_32" if single_precision else "INT_16"
+    channels = [f"Ch{index}={name},{reference},{resolution:g},µV" for index, name in enumerate(names, start=1)]
+    path.write_text(_header(samples, marks, channels, sampling_rate, sample_type), encoding="utf-8")
+    samples.write_bytes(stored.tobytes())
     marks.write_text(_markers(samples, markers), encoding="utf-8")
     return path, samples, marks
 
 
-def _header(samples: Path, marks: Path, names: tuple[str, ...], sampling_rate: float, reference: str) -> str:
-    channels = [f"Ch{index}={name},{reference},{RESOLUTION},µV" for index, name in enumerate(names, start=1)]
+def _header(samples: Path, marks: Path, channels: list[str], sampling_rate: float, sample_type: str) -> str:
     return "\n".join(
         [
             "Brain Vision Data Exchange Header File Version 1.0",
@@ -73,11 +80,11 @@ def _header(samples: Path, marks: Path, names: tuple[str, ...], sampling_rate: f
             f"MarkerFile={marks.name}",
             "DataFormat=BINARY",
             "DataOrientation=MULTIPLEXED",
-            f"NumberOfChannels={len(names)}",
+            f"NumberOfChannels={len(channels)}",
             f"SamplingInterval={1e6 / sampling_rate:.12g}",
             "",
             "[Binary Infos]",
-            "BinaryFormat=INT_16",
+            f"BinaryFormat={sample_type}",
             "",
             "[Channel Infos]",
             *channels,

@@ -11,6 +11,7 @@ from .checks import LARGEST, are, are_names, find, is_count, is_within, refuse_i
 from .networks import BANDS
 from .task import Blocks
 
+LAYOUT_NAMES = ("bids", "noddi", "xp2")
 LOWEST_RATE = 2 * max(high for _, high in BANDS.values())  # Hz
 
 
@@ -36,6 +37,7 @@ class Preset:
         autocorrelation (`float`): of the noise, from volume to volume.
         whole_units (`bool`): write BOLD in whole scanner units, as scanners do; otherwise as finely as 16 bits allow.
         blocks ([`Blocks`], *optional*): when right-hand imagery is done; without it the subject rests.
+        layout (`str`): the folders that its data sets are written in: `"bids"`, `"noddi"` or `"xp2"`.
 
     Raises:
         InputError: when a value is impossible.
@@ -57,6 +59,7 @@ class Preset:
     autocorrelation: float = 0.35
     whole_units: bool = False
     blocks: Blocks | None = None
+    layout: str = "bids"
 
     def __post_init__(self):
         names = self.electrodes if are_names(self.electrodes) else ()
@@ -76,6 +79,7 @@ class Preset:
             "autocorrelation": (is_within(self.autocorrelation, 0, 0.999), "a number from 0 to 0.999"),
             "whole_units": (isinstance(self.whole_units, bool), "True or False"),
             "blocks": (self.blocks is None or isinstance(self.blocks, Blocks), "Blocks, or None"),
+            "layout": (self.layout in LAYOUT_NAMES, " or ".join(LAYOUT_NAMES)),
         }
         refuse_impossible("preset", self, checks)
 
@@ -112,6 +116,7 @@ NODDI = Preset(
     electrodes=(*_CAP, "P9", "P10", "PO9", "PO10", "O9", "O10"),
     pose=1.0,
     whole_units=True,
+    layout="noddi",
 )
 
 # As XP-2's motor imagery: 2 x 2 x 4 mm, the upper half of the brain, two volumes before the first block.
@@ -130,6 +135,7 @@ XP2 = Preset(
     noise=1.7,
     autocorrelation=0.5,
     blocks=Blocks(rest=20.0, task=20.0, num_blocks=8, start=2.0),
+    layout="xp2",
 )
 
 PRESETS: Mapping[str, Preset] = MappingProxyType({preset.name: preset for preset in (MINI, NODDI, XP2)})

@@ -47,18 +47,23 @@ def write_run(
     return [
         *write_eeg(run, folders[0], subject, stem),
         *_write_bold(run, folders[1], stem),
-        *_write_truth(run, folders[2], stem),
+        *write_truth(run, folders[2], stem),
     ]
 
 
-def _write_bold(run: SimulatedRun, folder: Path, stem: str) -> list[Path]:
+def write_bold_image(run: SimulatedRun, path: Path) -> Path:
+    """Write the BOLD volumes as a compressed NIfTI of 16 bits, in whole scanner units where the preset says so."""
     space = "mni" if run.preset.pose == 0 else "native"
     image = bold_image(run.bold, run.affine, run.repetition_time, space=space)
     image.set_data_dtype(np.int16)
     if run.preset.whole_units:
         image.header.set_slope_inter(1, 0)
-    path = folder / f"{stem}_bold.nii.gz"
     write_bold(image, path)
+    return path
+
+
+def _write_bold(run: SimulatedRun, folder: Path, stem: str) -> list[Path]:
+    path = write_bold_image(run, folder / f"{stem}_bold.nii.gz")
     description = {"TaskName": run.preset.task, "RepetitionTime": run.repetition_time}
     paths = [path, write_json(folder / f"{stem}_bold.json", description)]
     blocks = run.preset.blocks
@@ -72,7 +77,8 @@ def _write_bold(run: SimulatedRun, folder: Path, stem: str) -> list[Path]:
     return paths
 
 
-def _write_truth(run: SimulatedRun, folder: Path, stem: str) -> list[Path]:
+def write_truth(run: SimulatedRun, folder: Path, stem: str) -> list[Path]:
+    """Write what is true about a run: its arrays and, as JSON, what was simulated."""
     arrays = {
         name: np.ascontiguousarray(values, dtype=np.float32)
         for name, values in run.truth.items()

@@ -40,7 +40,7 @@ def write_eeg(run: SimulatedRun, folder: Path, subject: str, stem: str) -> list[
     """
     events = _events(run)
     markers = [BrainVisionMarker(*kind, sample) for sample, kind, _, _ in events]
-    markers += [BrainVisionMarker(*PULSE, sample) for sample in _inside(run, run.pulse_onsets)]
+    markers += [BrainVisionMarker(*PULSE, sample) for sample in samples_inside(run, run.pulse_onsets)]
     names = (*run.electrodes, "ECG")
     paths = write_brainvision(
         folder / f"{stem}_eeg.vhdr",
@@ -68,7 +68,7 @@ def write_eeg(run: SimulatedRun, folder: Path, subject: str, stem: str) -> list[
 def _events(run: SimulatedRun) -> list[tuple[int, tuple[str, str], str, str]]:
     """Sample, marker, duration and trial type of every volume and block that the recording shows, in order."""
     onsets = np.delete(run.volume_onsets, run.dropped_markers)
-    events = [(sample, VOLUME, "n/a", "n/a") for sample in _inside(run, onsets)]
+    events = [(sample, VOLUME, "n/a", "n/a") for sample in samples_inside(run, onsets)]
     blocks = run.preset.blocks
     if blocks is not None:
         first = run.volume_onsets[0]
@@ -76,11 +76,12 @@ def _events(run: SimulatedRun) -> list[tuple[int, tuple[str, str], str, str]]:
             (REST, blocks.rest_onsets, blocks.rest, "rest"),
             (TASK, blocks.task_onsets, blocks.task, "task"),
         ):
-            events += [(sample, marker, f"{duration:g}", trial) for sample in _inside(run, first + starts)]
+            events += [(sample, marker, f"{duration:g}", trial) for sample in samples_inside(run, first + starts)]
     return sorted(events)
 
 
-def _inside(run: SimulatedRun, onsets: np.ndarray) -> list[int]:
+def samples_inside(run: SimulatedRun, onsets: np.ndarray) -> list[int]:
+    """The samples of those onsets (s) that lie in the run's EEG."""
     samples = np.rint(onsets * run.sampling_rate).astype(int)
     return samples[(samples >= 0) & (samples < run.eeg.shape[1])].tolist()
 

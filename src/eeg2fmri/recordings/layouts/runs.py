@@ -24,6 +24,9 @@ class RunFiles:
         first_volume (`float`, *optional*): seconds from the first EEG sample to the first stored volume, for EEG
             without volume markers.
         repetition_time (`float`, *optional*): seconds, instead of the image's own.
+        markers_from (`Path`, *optional*): header of the recording that the EEG was cut from, for its markers; those
+            of the EEG's own file are not used then. Its signals need not be there.
+        markers_shift (`float`): seconds that make times in `markers_from` times in the EEG.
     """
 
     subject: str
@@ -34,6 +37,8 @@ class RunFiles:
     lead_in: int | None = None
     first_volume: float | None = None
     repetition_time: float | None = None
+    markers_from: Path | None = None
+    markers_shift: float = 0.0
 
 
 @dataclass(frozen=True)

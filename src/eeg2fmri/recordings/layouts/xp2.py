@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from ...errors import EEG2fMRIError, InputError
@@ -12,7 +14,8 @@ from .runs import RunFiles, RunProblem, RunSearch, nothing_of_layout
 
 EEG_KINDS = ("preprocessed", "raw")
 TASKS = ("all", "MIpost")
-VOLUME_MARKER, BLOCK_MARKER = "Response/R128", "Stimulus/S 99"
+VOLUME_MARKER, REST_MARKER, TASK_MARKER = "Response/R128", "Stimulus/S 99", "Stimulus/S  2"
+REST_DURATION = 20.0  # s, from a rest to its task, by the dataset's README
 _RUN = re.compile(r"(?:d_)?(sub-[A-Za-z0-9]+_task-[A-Za-z0-9]+(?:_run-[0-9]+)?)_(?:eeg_pp|eeg|bold|headmotion)\..+")
 
 
@@ -24,7 +27,9 @@ def search_xp2(root: str | os.PathLike, eeg: str = "preprocessed", tasks: str = 
     used: the channels' names are those of the EEG header) and head-motion files that are not named after their run.
 
     The preprocessed EEG starts at the first `Stimulus/S 99`, some seconds after the first volume, and its marker file
-    may hold no volume markers. Where the raw recording's header and markers are there, they give the offset.
+    may hold no volume markers. Where the raw recording's header and markers are there, the volumes are found by them
+    and placed in the preprocessed EEG by the first rest of both. A few raw recordings lack that first `S 99` (says
+    the README): it is then 20 s before the first `Stimulus/S  2`.
 
     Args:
         root: the dataset's folder.
@@ -53,9 +58,10 @@ def search_xp2(root: str | os.PathLike, eeg: str = "preprocessed", tasks: str = 
         if missing:
             problems.append(RunProblem(name, f"no {' and no '.join(missing)}", "incomplete"))
             continue
-        offset = _offset_of_first_volume(raw[name]) if eeg == "preprocessed" and name in raw else None
         subject = name.split("_")[0].removeprefix("sub-")
-        runs.append(RunFiles(subject, name, recordings[name], images[name], first_volume=offset))
+        shift = _shift_from_raw(raw[name], recordings[name]) if eeg == "preprocessed" and name in raw else None
+        run = RunFiles(subject, name, recordings[name], images[name])
+        runs.append(run if shift is None else replace(run, markers_from=raw[name], markers_shift=shift))
     return RunSearch(tuple(runs), tuple(problems))
 
 
@@ -64,18 +70,29 @@ def _by_run(paths) -> dict[str, Path]:
     return {match[1]: path for match, path in matches if match}
 
 
-def _offset_of_first_volume(raw: Path) -> float | None:
-    """Seconds from the first `S 99`, where the preprocessed EEG starts, to the first volume: a negative number."""
+def _shift_from_raw(raw: Path, preprocessed: Path) -> float | None:
+    """Seconds from the raw recording's first sample to the preprocessed one's, negative; None if it can't be known."""
     try:
-        markers = read_markers_alone(raw)
+        in_raw = _first_onsets(raw)
     except EEG2fMRIError:  # an unfetched raw recording is no fault of the preprocessed one
         return None
-    firsts: dict[str, float] = {}
-    for onset, description in markers:
-        firsts.setdefault(description, onset)
-    if not {VOLUME_MARKER, BLOCK_MARKER} <= firsts.keys():
+    try:
+        in_preprocessed = _first_onsets(preprocessed)
+    except EEG2fMRIError:  # its own fault, which reading it will name
         return None
-    return firsts[VOLUME_MARKER] - firsts[BLOCK_MARKER]
+    rest, task = in_raw.get(REST_MARKER, math.inf), in_raw.get(TASK_MARKER, math.inf)
+    if VOLUME_MARKER not in in_raw or not math.isfinite(min(rest, task)):
+        return None
+    if REST_DURATION <= task < rest:
+        return in_preprocessed.get(TASK_MARKER, REST_DURATION) - task
+    return in_preprocessed.get(REST_MARKER, 0.0) - rest
+
+
+def _first_onsets(header: Path) -> dict[str, float]:
+    firsts: dict[str, float] = {}
+    for onset, description in read_markers_alone(header):
+        firsts.setdefault(description, onset)
+    return firsts
 
 
 def _remarks(root: Path) -> list[RunProblem]:
