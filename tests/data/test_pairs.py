@@ -7,7 +7,8 @@ import torch
 
 from eeg2fmri import EEGProcessor, PairedDataset, VolumeProcessor, read_bold, read_eeg
 from eeg2fmri.data.alignment import Timing, volume_onsets
-from eeg2fmri.data.pairs import build_pairs, split_subjects
+from eeg2fmri.data.pairs import build_pairs
+from eeg2fmri.data.splits import split_subjects
 from eeg2fmri.errors import FileError, InputError, RecordingError
 from eeg2fmri.recordings.layouts import find_bids_runs
 

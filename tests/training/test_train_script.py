@@ -12,7 +12,8 @@ import torch
 from safetensors.torch import load_file
 
 from eeg2fmri import EEG2fMRIPipeline, EEGProcessor, VolumeProcessor
-from eeg2fmri.data.pairs import build_pairs, split_subjects
+from eeg2fmri.data.pairs import build_pairs
+from eeg2fmri.data.splits import split_subjects
 from eeg2fmri.recordings.layouts import find_bids_runs
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -16,7 +16,7 @@ from diffusers.training_utils import EMAModel
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
-from ..data.pairs import PairedDataset
+from ..data.paired_dataset import PairedDataset
 from ..errors import EEG2fMRIError
 from ..files import publish_contents
 from ..hub import save_for_hub
