@@ -38,7 +38,9 @@ class RunReference:
         volume = self.volume
         limits = np.array([volume.low, volume.high])
         arrays = {"mean": volume.mean, "scale": volume.scale, "mask": volume.mask, "affine": volume.affine}
-        save_file({"baseline": self.baseline, "limits": limits, **arrays}, path)
+        arrays = {"baseline": self.baseline, "limits": limits, **arrays}
+        # safetensors writes other orders of memory as they lie, silently.
+        save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, path)
 
     @classmethod
     def load(cls, path: Path) -> RunReference:
