@@ -4,11 +4,12 @@ import signal
 import stat
 import subprocess
 import sys
+import threading
 
 import pytest
 
 from eeg2fmri.errors import FileError
-from eeg2fmri.files import publish_contents, publish_file, publish_folder, sha256
+from eeg2fmri.files import publish_contents, publish_file, publish_folder, resumable_folder, sha256
 
 
 def tree(folder):
@@ -101,3 +102,41 @@ def test_a_kill_in_the_middle_leaves_the_old_file(tmp_path):
 def test_sha256_is_the_known_one(tmp_path):
     (tmp_path / "abc").write_bytes(b"abc")
     assert sha256(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_a_resumable_folder_keeps_what_an_interrupted_process_made_and_nothing_after_an_error(tmp_path):
+    path = tmp_path / "out"
+
+    def fill_and_raise(error):
+        with resumable_folder(path) as folder:
+            (folder / error.__name__).write_text("")
+            raise error
+
+    for error, left in ((KeyboardInterrupt, [".out.partial"]), (ValueError, [])):
+        with pytest.raises(error):
+            fill_and_raise(error)
+        assert [item.name for item in tmp_path.iterdir()] == left
+    with resumable_folder(path) as folder:
+        (folder / "a").write_text("whole")
+    assert [item.name for item in tmp_path.iterdir()] == ["out"]
+    with pytest.raises(FileError, match="already there"), resumable_folder(path):
+        pass
+
+
+def test_one_process_at_a_time_fills_a_resumable_folder(tmp_path):
+    """A thread is enough: the lock belongs to an open file, and each opens its own."""
+    order = []
+
+    def second():
+        with resumable_folder(tmp_path / "out") as folder:
+            order.append(folder)
+
+    with resumable_folder(tmp_path / "out") as folder:
+        waiting = threading.Thread(target=second)
+        waiting.start()
+        waiting.join(0.3)
+        assert waiting.is_alive()
+        (folder / "a").write_text("whole")
+    waiting.join(10)
+    assert order == [None]
+    assert [item.name for item in tmp_path.iterdir()] == ["out"]

@@ -21,7 +21,7 @@ _PUBLIC = {
     "BOLDRun": ".recordings.bold",
     "read_eeg": ".recordings.eeg",
     "read_bold": ".recordings.bold",
-    "PairedDataset": ".data.pairs",
+    "PairedDataset": ".data.paired_dataset",
     "EEG2fMRIError": ".errors",
     "InputError": ".errors",
     "RecordingError": ".errors",

@@ -1,4 +1,4 @@
-"""The command line: `eeg2fmri generate | prepare | simulate`. Nothing heavy is imported before a command runs."""
+"""The command line: `eeg2fmri generate | prepare | simulate | split`. Heavy imports wait until a command runs."""
 
 from __future__ import annotations
 
@@ -161,6 +161,38 @@ def prepare(
     for problem in problems:
         print(f"{problem.kind}: {problem.run}: {problem.reason}", file=sys.stderr)
     print(path)
+
+
+@app.command()
+def split(
+    pairs: Annotated[Path, typer.Argument(help="The paired dataset.")],
+    name: Annotated[str, typer.Option(help="Of the new scheme; folds and left-out subjects add their own.")],
+    kind: Annotated[str, typer.Option(help="subjects, paper, k-fold, leave-one-out or within-run.")] = "subjects",
+    validation_subjects: Annotated[int | None, typer.Option(help="Subjects for validation; 1 by default.")] = None,
+    test_subjects: Annotated[int | None, typer.Option(help="subjects: for the test; 1 by default.")] = None,
+    folds: Annotated[int | None, typer.Option(help="k-fold: how many; 5 by default.")] = None,
+    validation_share: Annotated[float | None, typer.Option(help="within-run: of the pairs; 0.1 by default.")] = None,
+    test_share: Annotated[float | None, typer.Option(help="within-run: of the pairs; 0.1 by default.")] = None,
+    gap: Annotated[
+        float | None, typer.Option(help="within-run: seconds between parts; window and response by default.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the draw; 42 by default.")] = None,
+) -> None:
+    """Add a named split to a paired dataset, with statistics of its training part, without reading a recording."""
+    from .data.schemes import make_schemes
+
+    options = {
+        "num_validation": validation_subjects,
+        "num_test": test_subjects,
+        "num_folds": folds,
+        "validation_share": validation_share,
+        "test_share": test_share,
+        "gap": gap,
+        "seed": seed,
+    }
+    given = {option: value for option, value in options.items() if value is not None}
+    for path in make_schemes(pairs, kind, name, **given):
+        print(path)
 
 
 def main() -> None:

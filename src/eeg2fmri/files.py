@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
+import logging
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from .errors import FileError
+from .errors import EEG2fMRIError, FileError
+
+logger = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
@@ -44,22 +48,13 @@ def publish_folder(path: str | os.PathLike, *, overwrite: bool = False) -> Itera
         FileError: when `path` exists and `overwrite` is not set, or when something can't be written.
     """
     path = Path(path)
-    if path.exists() and not overwrite:
-        raise FileError(
-            path,
-            found="something already there",
-            expected="a path that is free",
-            remedy="Choose another output, or ask for it to be overwritten.",
-        )
+    if not overwrite:
+        _refuse_existing(path)
     with _staging(path) as folder:
         staged = folder / path.name
         staged.mkdir()
         yield staged
-        for item in sorted(staged.rglob("*")):
-            _sync(item)
-            _apply_umask(item)
-        _sync(staged)
-        _apply_umask(staged)
+        _make_durable(staged)
         if path.exists():
             os.replace(path, folder / "previous")
         os.replace(staged, path)
@@ -79,9 +74,7 @@ def publish_contents(path: str | os.PathLike, *, last: str) -> Iterator[Path]:
     path = Path(path)
     with _staging(path) as folder:
         yield folder
-        for item in sorted(folder.rglob("*")):
-            _sync(item)
-            _apply_umask(item)
+        _make_durable(folder)
         path.mkdir(parents=True, exist_ok=True)
         (path / last).unlink(missing_ok=True)
         for item in sorted(folder.iterdir(), key=lambda item: item.name == last):
@@ -90,6 +83,77 @@ def publish_contents(path: str | os.PathLike, *, last: str) -> Iterator[Path]:
                 shutil.rmtree(target)
             os.replace(item, target)
         _sync(path)
+
+
+@contextlib.contextmanager
+def resumable_folder(path: str | os.PathLike) -> Iterator[Path | None]:
+    """Give one process at a time a hidden folder beside `path` to fill; on a clean exit it becomes `path`.
+
+    What a killed or interrupted process has put in it is still there for the next one; an error removes it. Others
+    wait meanwhile: those who find `path` finished then get None.
+
+    Raises:
+        FileError: when `path` exists at first, or when something can't be written.
+    """
+    path = Path(path)
+    _refuse_existing(path)
+    folder = path.parent / f".{path.name}.partial"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _exclusive(path.parent / f".{path.name}.lock", f"another process is making {path}"):
+            if path.exists():
+                yield None
+                return
+            folder.mkdir(exist_ok=True)
+            try:
+                yield folder
+                _make_durable(folder)
+                os.replace(folder, path)
+                _sync(path.parent)
+            except Exception:
+                shutil.rmtree(folder, ignore_errors=True)
+                raise
+    except EEG2fMRIError:
+        raise
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+@contextlib.contextmanager
+def _exclusive(path: Path, reason_to_wait: str) -> Iterator[None]:
+    """Hold the lock of a file that is gone afterwards. The system gives it up when the process ends in any way."""
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            logger.warning("%s; waiting for it", reason_to_wait)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if _is_at(descriptor, path):
+            break
+        os.close(descriptor)  # who held it has removed the file, and a newcomer may hold another one of its name
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _refuse_existing(path: Path) -> None:
+    if path.exists():
+        raise FileError(
+            path,
+            found="something already there",
+            expected="a path that is free",
+            remedy="Choose another output, or ask for it to be overwritten.",
+        )
 
 
 @contextlib.contextmanager
@@ -125,6 +189,13 @@ def _sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _make_durable(folder: Path) -> None:
+    """Sync a folder and all that is in it, and give it the permissions of the user's umask."""
+    for item in (*sorted(folder.rglob("*")), folder):
+        _sync(item)
+        _apply_umask(item)
 
 
 def _apply_umask(path: Path) -> None:

@@ -13,17 +13,9 @@ from eeg2fmri.data.simulation.brainvision import BrainVisionMarker, write_brainv
 from eeg2fmri.errors import RecordingError
 from eeg2fmri.recordings.layouts import RunFiles, find_bids_runs
 from tiny_files import ELECTRODES, write_eeg, write_run
+from tiny_pairs import EEG, GRID
 
-EEG = {
-    "electrodes": ["Fp1", "Fp2", "C3", "C4", "P3", "P4", "O1", "Oz"],
-    "mode": "log_power",
-    "sampling_rate": 128.0,
-    "num_frequencies": 10,
-    "bins_per_frequency": 4,
-    "num_windows": 5,
-    "window_start": -10.0,
-}
-VOLUME = {"mode": "minmax_run", "sample_size": [16, 32, 32], "grid_shape": [32, 32, 16], "repetition_time": 2.0}
+VOLUME = {**GRID, "mode": "minmax_run"}
 PAD = 71.4375  # seconds, a whole number of samples
 
 
@@ -98,8 +90,7 @@ def test_bad_runs_can_be_left_out_and_are_still_named(dataset, recipe):
     assert [run["name"] for run in report["runs"]] == [third.name]
     assert {problem["run"] for problem in report["left_out"]} == {first.name, second.name}
     assert {problem.run for problem in problems} == {first.name, second.name}
-    index = json.loads((dataset.parent / "pairs/index.json").read_text())
-    assert index["split"]["train"] == ["003"]
+    assert PairedDataset(dataset.parent / "pairs").subjects == ["003"]
 
 
 def test_an_incomplete_run_is_named_and_does_not_stop_the_others(dataset, recipe):

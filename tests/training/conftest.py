@@ -5,7 +5,8 @@ import yaml
 from accelerate.state import AcceleratorState, GradientState
 
 from eeg2fmri import EEGProcessor, VolumeProcessor
-from eeg2fmri.data.pairs import build_pairs, split_subjects
+from eeg2fmri.data.pairs import build_pairs
+from eeg2fmri.data.splits import split_subjects
 from eeg2fmri.recordings.layouts import find_bids_runs
 
 RECIPE = {

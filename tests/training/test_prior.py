@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from eeg2fmri import ConditionalMeanModel, EEG2fMRIPipeline, EEGProcessor, PairedDataset, VolumeProcessor
-from eeg2fmri.data.pairs import build_pairs, split_subjects
+from eeg2fmri.data.pairs import build_pairs
+from eeg2fmri.data.splits import split_subjects
 from eeg2fmri.errors import CheckpointError, InputError
 from eeg2fmri.recipes import SECTIONS
 from eeg2fmri.recordings.layouts import find_bids_runs

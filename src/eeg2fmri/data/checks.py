@@ -1,4 +1,4 @@
-"""Find out before anything is written whether a run can be used, and what a person should know about it."""
+"""What a person should know about how a run was aligned."""
 
 from __future__ import annotations
 
@@ -6,12 +6,9 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from ..errors import EEG2fMRIError
 from ..processing.eeg import EEGProcessor
-from ..processing.volume import VolumeProcessor
-from ..recordings.eeg import EEGRecording
 from ..recordings.layouts import RunFiles
-from .alignment import AlignedRun, Timing, align_run
+from .alignment import AlignedRun
 
 
 @dataclass(frozen=True)
@@ -65,35 +62,8 @@ class RunReport:
         return asdict(self)
 
 
-def check_run(
-    run: RunFiles, eeg_processor: EEGProcessor, volume_processor: VolumeProcessor, timing: Timing
-) -> RunReport | EEG2fMRIError:
-    """Read, align and try a run.
-
-    Returns:
-        [`RunReport`], or the first error of the run: returned and not raised, so that all bad runs can be named.
-    """
-    try:
-        aligned = align_run(run, eeg_processor, timing)
-        _try_spectra(aligned, eeg_processor)
-        if volume_processor.config.space != "mni":  # there, the grid is only known once the template is
-            volume_processor.reference(aligned.bold)
-    except EEG2fMRIError as error:
-        return error
-    return _report(run, aligned, eeg_processor)
-
-
-def _try_spectra(aligned: AlignedRun, eeg_processor: EEGProcessor) -> None:
-    """Meet the errors of electrodes and rate on a piece of the recording, twice as long as a column."""
-    recording = aligned.recording
-    length = min(recording.signals.shape[1], int(np.ceil(2 * eeg_processor.window_duration * recording.sampling_rate)))
-    piece = EEGRecording(
-        recording.signals[:, :length], recording.electrodes, recording.sampling_rate, (), recording.source
-    )
-    eeg_processor.spectra(piece, np.array([0]))
-
-
-def _report(run: RunFiles, aligned: AlignedRun, eeg_processor: EEGProcessor) -> RunReport:
+def report_run(run: RunFiles, aligned: AlignedRun, eeg_processor: EEGProcessor) -> RunReport:
+    """What a person should know about an aligned run."""
     alignment, num_volumes = aligned.alignment, aligned.bold.num_volumes
     present = set(aligned.recording.electrodes)
     return RunReport(

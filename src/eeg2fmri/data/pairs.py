@@ -1,72 +1,54 @@
-"""The paired dataset on disk: spectra once a repetition time, volumes, and an index.
+"""Build the paired dataset on disk, format version 2: spectra once a repetition time, volumes, and an index.
 
 ```
 pairs/
-  index.json             format version, runs (subject, sources, onsets, checksum), split of the subjects
+  index.json             format version, package version, where the data come from (root, layout, recipe), timing,
+                         processors' configurations, and per run: subject, session, task, run, EEG, BOLD and all
+                         source files (from the root; size, SHA-256), stored file (size, SHA-256), volumes and onsets
+                         of the pairs, repetition time, reference
   alignment_report.json  per run: marker, offset, drift, missing electrodes, rejected volumes; what was left out
   alignment_report.html  the same with pictures
-  eeg_processor/         as saved with a checkpoint, its statistics from the training subjects only
-  volume_processor/      likewise
+  splits/default/        which pairs are for training, validation, test; processors fitted to the training part:
+                         see schemes.py
   sub-001_task-rest.safetensors
-                         spectra [column, C, electrode, frequency], index [volume, window], volumes
-                         [volume, 1, D, H, W], condition [1, D, H, W]; float16
+                         spectra, volumes and the run's statistics; see stored_run.py
 ```
+Equal inputs give equal files. While it is built, finished runs lie in the hidden folder `.pairs.partial`, each with a
+JSON that holds the key of its inputs and settings: a killed builder's successor continues there.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Sequence
+import shutil
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from joblib import Parallel, delayed
-from safetensors import safe_open
 from safetensors.numpy import save_file
-from torch.utils.data import Dataset
 from tqdm.auto import tqdm
 
-from ..errors import EEG2fMRIError, FileError, InputError, RecordingError
-from ..files import publish_folder, sha256
+from .. import __version__
+from ..errors import EEG2fMRIError, FileError, RecordingError
+from ..files import publish_file, resumable_folder, sha256
 from ..processing.eeg import EEGProcessor
+from ..processing.reference import check_overlap, same_affine
 from ..processing.volume import VolumeProcessor
-from ..randomness import seed_for
-from ..recordings.bold import BOLDRun, read_bold
 from ..recordings.layouts import RunFiles, RunProblem
 from .alignment import Timing, align_run
-from .checks import check_run
+from .checks import RunReport, report_run
+from .index import FORMAT_VERSION, INDEX_NAME, pairs_of, read_index, write_json
+from .provenance import describe_sources, run_key
 from .report import write_report
+from .schemes import DEFAULT_SCHEME, SPLITS_FOLDER, read_scheme, write_scheme
+from .splits import Subjects, check_apart, whole_runs
+from .stored_run import open_run, run_arrays
 
-FORMAT_VERSION = 1
-INDEX_NAME = "index.json"
-SPLITS = ("train", "validation", "test")
-
-
-def split_subjects(subjects: Sequence[str], num_validation: int, num_test: int, seed: int) -> dict[str, list[str]]:
-    """Draw validation and test subjects; never pairs, since neighbouring pairs share nine of ten windows.
-
-    Raises:
-        InputError: when no subject is left for training.
-    """
-    names = sorted(set(subjects))
-    if num_validation < 0 or num_test < 0 or num_validation + num_test >= len(names):
-        raise InputError(
-            "split",
-            found=f"{len(names)} subjects for {num_validation} validation and {num_test} test subjects",
-            expected="at least one subject left for training",
-            remedy="Ask for fewer validation and test subjects.",
-        )
-    order = np.random.default_rng(seed_for(seed, "split")).permutation(len(names))
-    shuffled = [names[i] for i in order]
-    test, rest = shuffled[:num_test], shuffled[num_test:]
-    return {
-        "train": sorted(rest[num_validation:]),
-        "validation": sorted(rest[:num_validation]),
-        "test": sorted(test),
-    }
+SplitOfSubjects = Subjects | Callable[[list[str]], Subjects]
 
 
 def build_pairs(
@@ -75,56 +57,148 @@ def build_pairs(
     *,
     eeg_processor: EEGProcessor,
     volume_processor: VolumeProcessor,
-    split: dict[str, list[str]] | Callable[[list[str]], dict[str, list[str]]],
+    split: SplitOfSubjects,
     timing: Timing | None = None,
+    source: Mapping[str, Any] | None = None,
     problems: Sequence[RunProblem] = (),
     skip_invalid: bool = False,
     num_jobs: int = 1,
 ) -> Path:
-    """Check every run, fit both processors on the training subjects, then process and store every run.
+    """Align, process and store every run once, then make the scheme `default` from what was stored.
+
+    One process at a time builds: others wait, and use its result if it is what they would have built. A killed or
+    interrupted build is continued by the next one; after an error nothing is left.
 
     Args:
         runs: the runs of `recordings.layouts`.
         output: a folder that does not exist yet; it appears whole or not at all.
-        eeg_processor, volume_processor: configured; their statistics are fitted here.
+        eeg_processor, volume_processor: how to process; statistics that they may have are not used.
         split: subjects of `"train"`, `"validation"` and `"test"`, or what makes them of the usable runs' subjects.
         timing: how volumes are found in the EEG; by the scanner's markers by default.
+        source: for the index; JSON values. Paths are written from its `"root"`.
         problems: what the search for runs found; it is part of the report.
         skip_invalid: leave unusable runs out and name them in the report, instead of refusing all.
-        num_jobs: processes.
+        num_jobs: processes; under `joblib.parallel_config` whatever its backend offers, such as a Dask cluster.
 
     Raises:
-        RecordingError, FileError: naming the file; with several unusable runs, a RecordingError that names them all.
+        RecordingError: that names all runs which can't be used.
+        FileError: when the output is already there or can't be written.
         InputError: when the subjects can't be split.
     """
-    output = Path(output)
+    output, source = Path(output), dict(source or {})
     timing = Timing() if timing is None else timing
-    with publish_folder(output) as folder:
+    if not any(problem.kind == "invalid" for problem in problems):  # they are all named together, at the end
+        _subjects(split, [run.subject for run in runs])  # what can't be split is refused before hours of work
+    settings = {
+        "format_version": FORMAT_VERSION,
+        "package_version": __version__,
+        "source": source,
+        "timing": asdict(timing),
+        "eeg_processor": _configuration(eeg_processor),
+        "volume_processor": _configuration(volume_processor),
+    }
+    with resumable_folder(output) as folder:
+        if folder is None:
+            return _built_by_another(output, settings, split)
+        processors = (
+            EEGProcessor.from_config(eeg_processor.config),
+            VolumeProcessor.from_config(volume_processor.config),
+        )
         parallel = Parallel(n_jobs=num_jobs, return_as="generator")
-        checks = parallel(delayed(check_run)(run, eeg_processor, volume_processor, timing) for run in runs)
-        reports, invalid = _sorted_out(runs, _progress(checks, len(runs), "Checks"))
+        results = parallel(delayed(_finished_run)(run, folder, *processors, timing, settings) for run in runs)
+        finished, invalid = _sorted_out(tqdm(results, total=len(runs), desc="Pairs", unit="run"), runs)
+        if volume_processor.config.space == "mni":
+            invalid += _misplaced(folder, [run["entry"] for run in finished.values()])
+        for problem in invalid:
+            finished.pop(problem.run, None)
         problems = [*problems, *invalid]
-        _refuse_invalid(problems, len(reports), skip_invalid)
-        runs = [run for run in runs if run.name in reports]
-        subjects = split([run.subject for run in runs]) if callable(split) else split
-        training = [run for run in runs if run.subject in subjects["train"]]
-        if eeg_processor.config.normalization == "training":
-            recordings = parallel(delayed(_recording_and_onsets)(run, eeg_processor, timing) for run in training)
-            eeg_processor.fit(_progress(recordings, len(training), "EEG statistics"))
-        volume_processor.fit(_bold(run) for run in _progress(training, len(training), "Template"))
-        eeg_processor.save_pretrained(folder / "eeg_processor")
-        volume_processor.save_pretrained(folder / "volume_processor")
-        stored = parallel(delayed(_store_run)(run, folder, eeg_processor, volume_processor, timing) for run in runs)
-        entries, invalid = _sorted_out(runs, _progress(stored, len(runs), "Pairs"))
-        problems += invalid
-        _refuse_invalid(problems, len(entries), skip_invalid)
-        index = {"format_version": FORMAT_VERSION, "split": subjects, "runs": list(entries.values())}
-        (folder / INDEX_NAME).write_text(json.dumps(index, indent=1) + "\n")
-        write_report(folder, [reports[name] for name in entries], problems)
+        _refuse_invalid(problems, len(finished), skip_invalid)
+        entries = [run["entry"] for run in finished.values()]
+        index = {**settings, "runs": entries}
+        subjects = _subjects(split, [entry["subject"] for entry in entries])
+        _remove_all_but(folder, {entry["file"] for entry in entries})
+        description = {"kind": "subjects", "options": {}}
+        stretches = whole_runs(subjects, pairs_of(entries))
+        write_scheme(folder / SPLITS_FOLDER / DEFAULT_SCHEME, folder, index, stretches, description)
+        write_report(folder, [RunReport(**run["report"]) for run in finished.values()], problems)
+        write_json(folder / INDEX_NAME, index)
     return output
 
 
-def _sorted_out(runs: Sequence[RunFiles], results: Iterable) -> tuple[dict[str, Any], list[RunProblem]]:
+def _finished_run(
+    run: RunFiles,
+    folder: Path,
+    eeg_processor: EEGProcessor,
+    volume_processor: VolumeProcessor,
+    timing: Timing,
+    settings: dict[str, Any],
+) -> dict[str, Any] | EEG2fMRIError:
+    """The run's entry in the index and its report, or why it can't be used: one bad run must not hide the next."""
+    try:
+        key = run_key(run, settings)
+        finished = _stored_before(folder, run.name, key)
+        if finished is not None:
+            return finished
+        aligned = align_run(run, eeg_processor, timing)
+        report = report_run(run, aligned, eeg_processor)
+        arrays, reference = run_arrays(aligned, eeg_processor, volume_processor)
+        described = describe_sources(run, _root(settings["source"]))
+    except EEG2fMRIError as error:
+        return error
+    with publish_file(folder / f"{run.name}.safetensors") as path:
+        save_file(arrays, path)
+        stored = {"file": path.name, "bytes": path.stat().st_size, "sha256": sha256(path)}
+    entry = {
+        **described,
+        **stored,
+        "repetition_time": aligned.repetition_time,
+        "reference": {"low": reference.low, "high": reference.high, "affine": reference.affine.tolist()},
+        "num_pairs": len(aligned.volumes),
+        "volumes": aligned.volumes.tolist(),
+        "onsets": np.round(aligned.onsets, 6).tolist(),
+    }
+    finished = {"key": key, "entry": entry, "report": report.to_dict()}
+    with publish_file(folder / f"{run.name}.json") as path:
+        write_json(path, finished)
+    return finished
+
+
+def _stored_before(folder: Path, name: str, key: str) -> dict[str, Any] | None:
+    """What a builder that was killed has finished of the same inputs and settings."""
+    try:
+        finished = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+        unchanged = (
+            finished["key"] == key and sha256(folder / finished["entry"]["file"]) == finished["entry"]["sha256"]
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return finished if unchanged else None
+
+
+def _misplaced(folder: Path, entries: Sequence[dict[str, Any]]) -> list[RunProblem]:
+    """Runs that are not in the space of most others: on another grid, or with the brain elsewhere."""
+    references = [open_run(folder, entry).reference for entry in entries]
+    if not references:
+        return []
+    common = max(references, key=lambda own: sum(same_affine(own.affine, other.affine) for other in references))
+    template = replace(common, mask=np.mean([own.mask for own in references], axis=0) > 0.5)
+    problems = []
+    for own in references:
+        try:
+            if not same_affine(own.affine, common.affine):
+                raise RecordingError(
+                    own.source,
+                    found=f"the affine {own.affine.round(3).tolist()}",
+                    expected=f"that of {common.source}, {common.affine.round(3).tolist()}",
+                    remedy="Resample all runs to one grid, or use space='native'.",
+                )
+            check_overlap(own.mean, template, own.source)
+        except RecordingError as error:
+            problems.append(RunProblem(own.source, str(error), "invalid"))
+    return problems
+
+
+def _sorted_out(results: Iterable, runs: Sequence[RunFiles]) -> tuple[dict[str, Any], list[RunProblem]]:
     """What came out well, by the run's name, and the errors."""
     named = [(run.name, result) for run, result in zip(runs, results, strict=True)]
     invalid = [RunProblem(name, str(error), "invalid") for name, error in named if isinstance(error, EEG2fMRIError)]
@@ -145,150 +219,43 @@ def _refuse_invalid(problems: Sequence[RunProblem], num_usable: int, skip_invali
     )
 
 
-def _progress(items, total: int, description: str):
-    return tqdm(items, total=total, desc=description, unit="run")
+def _subjects(split: SplitOfSubjects, names: list[str]) -> Subjects:
+    subjects = split(names) if callable(split) else split
+    check_apart(subjects)
+    return subjects
 
 
-def _bold(run: RunFiles) -> BOLDRun:
-    return read_bold(run.bold, repetition_time=run.repetition_time)
+def _configuration(processor: EEGProcessor | VolumeProcessor) -> dict[str, Any]:
+    """As JSON values, without what diffusers adds for itself."""
+    plain = {name: value for name, value in processor.config.items() if not name.startswith("_")}
+    return json.loads(json.dumps(plain))
 
 
-def _recording_and_onsets(run: RunFiles, eeg_processor: EEGProcessor, timing: Timing):
-    aligned = align_run(run, eeg_processor, timing)
-    return aligned.recording, aligned.onsets
+def _root(source: Mapping[str, Any]) -> Path:
+    root = Path(source.get("root", "."))
+    return root.parent if root.is_file() else root
 
 
-def _store_run(
-    run: RunFiles,
-    folder: Path,
-    eeg_processor: EEGProcessor,
-    volume_processor: VolumeProcessor,
-    timing: Timing,
-) -> dict | EEG2fMRIError:
-    """The run's entry in the index, or why it can't be used: one bad run must not hide the next."""
-    try:
-        return _stored_run(run, folder, eeg_processor, volume_processor, timing)
-    except (RecordingError, InputError) as error:
-        return error
+def _remove_all_but(folder: Path, kept: set[str]) -> None:
+    for item in folder.iterdir():
+        if item.is_dir():
+            shutil.rmtree(item)
+        elif item.name not in kept:
+            item.unlink()
 
 
-def _stored_run(
-    run: RunFiles,
-    folder: Path,
-    eeg_processor: EEGProcessor,
-    volume_processor: VolumeProcessor,
-    timing: Timing,
-) -> dict:
-    aligned = align_run(run, eeg_processor, timing)
-    starts, index = eeg_processor.columns(aligned.onsets)
-    reference = volume_processor.reference(aligned.bold)
-    arrays = {
-        "spectra": eeg_processor.spectra(aligned.recording, starts).astype(np.float16),
-        "index": index.astype(np.int32),
-        "volumes": volume_processor.preprocess(aligned.bold, reference)[aligned.volumes].astype(np.float16),
-    }
-    condition = volume_processor.condition(reference)
-    if condition is not None:
-        arrays["condition"] = condition.astype(np.float16)
-    path = folder / f"{run.name}.safetensors"
-    save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, path)
-    return {
-        "subject": run.subject,
-        "name": run.name,
-        "file": path.name,
-        "sha256": sha256(path),
-        "eeg": run.eeg.name,
-        "bold": run.bold.name,
-        "num_pairs": len(aligned.volumes),
-        "volumes": aligned.volumes.tolist(),
-        "onsets": np.round(aligned.onsets, 6).tolist(),
-    }
-
-
-class PairedDataset(Dataset):
-    """Pairs of an EEG window and a volume, memory-mapped.
-
-    An item is a dictionary of tensors: `eeg [C, electrode, frequency, window]`, `volume [1, D, H, W]` and, for
-    checkpoints of the `change` mode, `condition [1, D, H, W]`.
-
-    Args:
-        folder (`str` or `os.PathLike`): made by [`build_pairs`].
-        split (`str`): `"train"`, `"validation"` or `"test"`.
-
-    Raises:
-        FileError: when the folder is no paired dataset or a file of it is missing.
-        InputError: when the split is unknown or empty.
-    """
-
-    def __init__(self, folder: str | os.PathLike, split: str = "train"):
-        self.folder = Path(folder)
-        index = _read_index(self.folder)
-        self.subjects = index["split"].get(split, [])
-        self.runs = [run for run in index["runs"] if run["subject"] in self.subjects]
-        if not self.runs:
-            raise InputError(
-                "split",
-                found=f"{split!r}, which holds no run",
-                expected=f"one of {', '.join(SPLITS)} with at least one run in {self.folder}",
-                remedy="Prepare the dataset with subjects for this split.",
-            )
-        self.eeg_processor = EEGProcessor.from_pretrained(self.folder / "eeg_processor")
-        self.volume_processor = VolumeProcessor.from_pretrained(self.folder / "volume_processor")
-        counts = [run["num_pairs"] for run in self.runs]
-        self._pairs = [(run, row) for run, count in enumerate(counts) for row in range(count)]
-        self._files: dict[int, dict] = {}
-
-    def __len__(self) -> int:
-        return len(self._pairs)
-
-    def __getitem__(self, i: int) -> dict[str, torch.Tensor]:
-        run, row = self._pairs[i]
-        file = self._open(run)
-        window = np.moveaxis(file["spectra"][file["columns"][row]], 0, -1)
-        item = {
-            "eeg": torch.from_numpy(window.astype(np.float32)),
-            "volume": torch.from_numpy(file["volumes"][row : row + 1][0].astype(np.float32)),
-        }
-        if file["condition"] is not None:
-            item["condition"] = torch.from_numpy(file["condition"])
-        return item
-
-    def _open(self, run: int) -> dict:
-        """Spectra of a run are small and kept; volumes stay on disk and are mapped."""
-        if run not in self._files:
-            path = self.folder / self.runs[run]["file"]
-            if not path.is_file():
-                raise FileError(
-                    path, found="nothing", expected="a run of the dataset", remedy="Prepare the dataset again."
-                )
-            handle = safe_open(path, framework="numpy")
-            self._files[run] = {
-                "spectra": self.eeg_processor.normalise(handle.get_tensor("spectra").astype(np.float32)),
-                "columns": handle.get_tensor("index"),
-                "volumes": handle.get_slice("volumes"),
-                "condition": handle.get_tensor("condition").astype(np.float32)
-                if "condition" in handle.keys()  # noqa: SIM118 - the handle is no mapping
-                else None,
-            }
-        return self._files[run]
-
-
-def _read_index(folder: Path) -> dict:
-    path = folder / INDEX_NAME
-    try:
-        index = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise FileError(
-            path,
-            found=f"no readable index ({error})",
-            expected="a paired dataset",
-            remedy="Make one with `eeg2fmri prepare`.",
-        ) from error
-    if index.get("format_version") != FORMAT_VERSION:
-        raise FileError(
-            path,
-            found=f"format version {index.get('format_version')}",
-            expected=f"version {FORMAT_VERSION}",
-            remedy="Prepare the dataset again with this version of eeg2fmri.",
-        )
-    return index
+def _built_by_another(output: Path, settings: dict[str, Any], split: SplitOfSubjects) -> Path:
+    """The dataset that another process has finished meanwhile, if it is what this one would have built."""
+    index = read_index(output)
+    runs = pairs_of(index["runs"])
+    same = all(index[name] == value for name, value in settings.items())
+    if same and read_scheme(output, DEFAULT_SCHEME)[1] == whole_runs(
+        _subjects(split, [r.subject for r in runs]), runs
+    ):
+        return output
+    raise FileError(
+        output,
+        found="another dataset, which was finished while this process waited",
+        expected="one of the same source, processors, timing and split",
+        remedy="Choose another output.",
+    )

@@ -15,8 +15,9 @@ from ..recordings.layouts import RunProblem, find_runs
 from .alignment import Timing
 from .calhas import calhas_runs
 from .default_recipes import default_recipe
-from .pairs import build_pairs, split_subjects
+from .pairs import build_pairs
 from .report import read_problems
+from .splits import split_subjects
 
 
 def prepare_dataset(
@@ -45,7 +46,7 @@ def prepare_dataset(
             one of their own, see `default_recipes.py`.
         layout, layout_options: see [`find_runs`]; the preset `"calhas"` takes the task MIpost of XP-2 by default.
         preset, marker, lead_in, first_volume: see [`Timing`].
-        num_validation, num_test, seed: of the split by subject.
+        num_validation, num_test, seed: of the split by subject, the scheme `default`; see [`make_schemes`] for others.
         skip_invalid: leave unusable runs out, instead of refusing all.
         num_jobs: processes.
 
@@ -71,6 +72,7 @@ def prepare_dataset(
         volume_processor=VolumeProcessor(**settings["volume_processor"]),
         split=functools.partial(split_subjects, num_validation=num_validation, num_test=num_test, seed=seed),
         timing=timing,
+        source={"root": os.path.abspath(root), "layout": layout, "layout_options": options, "recipe": settings},
         problems=search.problems,
         skip_invalid=skip_invalid,
         num_jobs=num_jobs,

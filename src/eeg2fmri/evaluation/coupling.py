@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 
 from ..baselines.ridge import SensorRidge
 from ..data.alignment import align_run
-from ..data.pairs import PairedDataset
+from ..data.paired_dataset import PairedDataset
 from ..data.simulation import DARK_NETWORK
 from ..errors import InputError
 from ..metrics.statistics import circular_shift_null, fisher_mean_interval, swapped_subject_scores

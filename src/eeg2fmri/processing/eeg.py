@@ -19,6 +19,7 @@ from ..shapes import EEGSpectra
 from ..shapes import EEGWindows as EEGWindowArray
 from .base import ProcessorMixin
 from .eeg_checks import ELECTRODES, as_numpy, as_onsets, check_config
+from .moments import SpectralMoments, mean_and_scale
 from .spectra import amplitudes, as_channels, resample, whiten
 
 VOLTS_TO_MICROVOLTS = 1e6
@@ -307,34 +308,15 @@ class EEGProcessor(ProcessorMixin):
                 expected='"training", the only one with statistics',
                 remedy="Leave out fit, or configure the processor with normalization='training'.",
             )
-        shape = (self.num_channels, len(self.config.electrodes), self.config.num_frequencies)
-        count, total, squares = 0, np.zeros(shape), np.zeros(shape)
-        names: list[str] = []
+        moments, sources = [], []
         for recording, onsets in recordings_and_onsets:
-            values = self.spectra(recording, self.columns(onsets)[0]).astype(np.float64)
-            names.append(recording.source)
-            count += len(values)
-            total += values.sum(axis=0)
-            squares += (values**2).sum(axis=0)
-        if count < 2:
-            raise InputError(
-                "recordings_and_onsets",
-                found=f"{count} columns",
-                expected="at least two",
-                remedy="Give the training recordings.",
-            )
-        mean, variance = total / count, squares / count - (total / count) ** 2
-        if self.config.mode == "complex":
-            mean = np.zeros_like(mean)
-            variance = np.broadcast_to(squares.mean(axis=0) / count, mean.shape)
-        if not (variance > 1e-12 * squares / count).all():  # what rounding leaves of a constant
-            raise RecordingError(
-                ", ".join(names[:3]),
-                found="an electrode and frequency that never varies",
-                expected="signals that vary over the training recordings",
-                remedy="Remove the recordings without signal.",
-            )
-        self.mean, self.scale = mean.astype(np.float32), np.sqrt(variance).astype(np.float32)
+            moments.append(SpectralMoments.of(self.spectra(recording, self.columns(onsets)[0])))
+            sources.append(recording.source)
+        return self.fit_moments(moments, sources)
+
+    def fit_moments(self, moments: Sequence[SpectralMoments], sources: Sequence[str]) -> EEGProcessor:
+        """[`fit`], from what was summed over each recording's spectra; `sources` name the recordings in errors."""
+        self.mean, self.scale = mean_and_scale(moments, sources, keep_phase=self.config.mode == "complex")
         return self
 
     def _recording(self, eeg: Any, electrodes: Sequence[str] | None, sampling_rate: float | None) -> EEGRecording:

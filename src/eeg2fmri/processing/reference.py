@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from .filters import brain_mask
 AFFINE_TOLERANCE = 1e-3  # mm
 SMALLEST_SCALE = 1e-3  # of the brain's median signal
 SMALLEST_OVERLAP = 0.5  # Dice
+FEWEST_VOLUMES = 20  # for a standard deviation of a run's own
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,11 @@ def floored(scale: np.ndarray, mean: np.ndarray, mask: np.ndarray) -> np.ndarray
     return np.maximum(scale, SMALLEST_SCALE * np.median(mean[mask])).astype(np.float32)
 
 
+def within(own: VolumeReference, template: VolumeReference) -> VolumeReference:
+    """A run's reference with the template's brain, as far as it lies in the run's field of view (its mean above 0)."""
+    return replace(own, mask=template.mask & (own.mean > 0))
+
+
 def same_affine(one: np.ndarray, other: np.ndarray) -> bool:
     """Whether two affines agree within 0.001 mm."""
     return np.allclose(one, other, rtol=0, atol=AFFINE_TOLERANCE)
@@ -115,3 +121,13 @@ def check_overlap(mean: np.ndarray, template: VolumeReference, source: str) -> N
             expected=f"at least {SMALLEST_OVERLAP:.0%}",
             remedy="Normalise the run to the checkpoint's space first, e.g. with fMRIPrep to MNI152NLin2009cAsym.",
         )
+
+
+def too_short(source: str, num_volumes: int) -> RecordingError:
+    """The error for a run that is too short to measure its standard deviation."""
+    return RecordingError(
+        source,
+        found=f"{num_volumes} volumes",
+        expected=f"at least {FEWEST_VOLUMES}, to measure each voxel's standard deviation",
+        remedy="Give a longer run; a single mean volume is enough for a processor that was fitted.",
+    )

@@ -19,12 +19,20 @@ from ..shapes import BOLDVolumes, ModelVolumes
 from .base import ProcessorMixin, refuse
 from .filters import brain_mask, remove_drift, smooth_inside
 from .grids import crop_centre, pad_centre, resample, resize_through_dct, resized_affine
-from .reference import VolumeReference, average, check_overlap, floored, same_affine
+from .reference import (
+    FEWEST_VOLUMES,
+    VolumeReference,
+    average,
+    check_overlap,
+    floored,
+    same_affine,
+    too_short,
+    within,
+)
 
 MODES = ("minmax_volume", "minmax_run", "change")
 LARGEST_SIZE = 1024
 LARGEST_VALUE = 1e30  # products with it stay within float32
-FEWEST_VOLUMES = 20  # for a standard deviation of a run's own
 BRIGHT_PERCENTILE = 98
 
 
@@ -42,7 +50,7 @@ class VolumeProcessor(ProcessorMixin):
         sample_size (`tuple`): the model's (D, H, W).
         grid_shape (`tuple`): the image's (x, y, z), not larger than the sample.
         repetition_time (`float`): of the training data, in seconds.
-        smoothing_fwhm (`float`, *optional*): in mm; smooth the changes inside the brain. `change` only.
+        smoothing_fwhm (`float`, *optional*): in mm; smooth the changes inside the run's own brain. `change` only.
         high_pass (`float`, *optional*): in Hz; take slower drifts (cosines) out of the changes. `change` only.
         space (`str`): `"native"`: every run has its own anatomy and affine, and only the grid's shape counts (the
             paper). `"mni"`: all runs lie in the template's space; one on another grid is resampled to the template's.
@@ -97,11 +105,31 @@ class VolumeProcessor(ProcessorMixin):
             RecordingError: a run of fewer than 20 volumes, on another grid than configured, or, in MNI space, with
                 another affine than the first one.
         """
-        template = average((self._measure_for_template(run) for run in runs), same_space=self.config.space == "mni")
+        return self.fit_references(self.measure(run) for run in runs)
+
+    def fit_references(self, references: Iterable[VolumeReference]) -> VolumeProcessor:
+        """[`fit`], from what [`measure`] gave for each training run."""
+        template = average(references, same_space=self.config.space == "mni")
         arrays = template.mean, template.scale, template.mask
         self.template_mean, self.template_scale, self.template_mask = (self.unpad(array).T.copy() for array in arrays)
         self.template_affine = template.affine
         return self
+
+    def measure(self, run: BOLDRun) -> VolumeReference:
+        """What a run adds to the template: its mean, standard deviation and brain, whatever the mode.
+
+        Raises:
+            RecordingError: fewer than 20 volumes, another grid, or no brain.
+        """
+        volumes, affine = self._to_grid(run, None)
+        if len(volumes) < FEWEST_VOLUMES:
+            raise too_short(run.source, len(volumes))
+        return self._with_deviation(self._measure(run, volumes, affine), run, volumes, None)
+
+    def within_template(self, own: VolumeReference) -> VolumeReference:
+        """A measured reference as [`reference`] gives it: in MNI space with the template's brain, else as it is."""
+        template = self._template()
+        return own if self.config.space == "native" or template is None else within(own, template)
 
     def reference(self, bold: BOLDRun | str | os.PathLike | None = None) -> VolumeReference:
         """What volumes are relative to.
@@ -150,11 +178,16 @@ class VolumeProcessor(ProcessorMixin):
             reference = self._own_reference(bold, volumes, affine, template)
         reference = self._checked(reference)
         if self.config.mode == "change":
-            changes = self._changes(volumes, affine, bold.repetition_time, reference.mean, reference.mask)
+            changes = self._changes(volumes, affine, bold, reference.mean)
             changes /= reference.scale
             changes *= reference.mask
             return changes[:, None]
         return self._scaled(volumes, np.float32(reference.low), np.float32(reference.high), bold.source)
+
+    def limits(self, bold: BOLDRun) -> np.ndarray:
+        """Minimum and maximum of each volume, `[volume, 2]`, BOLD units: -1 and 1 in mode `minmax_volume`."""
+        volumes, _ = self._to_grid(bold, self._template())
+        return np.stack([limit(volumes, axis=(1, 2, 3)) for limit in (np.min, np.max)], axis=1)
 
     def condition(self, reference: VolumeReference) -> np.ndarray | None:
         """The mean volume as the model's second input: its brain's 98th percentile is 1, darkness and padding -1.
@@ -207,12 +240,6 @@ class VolumeProcessor(ProcessorMixin):
         _require_grid(volumes, self.sample_size)
         return crop_centre(volumes, self.grid_shape[::-1])
 
-    def _measure_for_template(self, run: BOLDRun) -> VolumeReference:
-        volumes, affine = self._to_grid(run, None)
-        if len(volumes) < FEWEST_VOLUMES:
-            raise _too_short(run)
-        return self._with_deviation(self._measure(run, volumes, affine), run, volumes, None)
-
     def _own_reference(
         self, bold: BOLDRun, volumes: np.ndarray, affine: np.ndarray, template: VolumeReference | None
     ) -> VolumeReference:
@@ -234,17 +261,15 @@ class VolumeProcessor(ProcessorMixin):
         self, own: VolumeReference, bold: BOLDRun, volumes: np.ndarray, template: VolumeReference | None
     ) -> VolumeReference:
         """A run's own reference with its brain and its standard deviation in there."""
-        mean = own.mean
-        mask = own_mask = brain_mask(mean, bold.source)
-        if self.config.space == "mni" and template is not None:
-            mask = template.mask & (mean > 0)  # 0 is outside the run's field of view
+        mean, mask = own.mean, brain_mask(own.mean, bold.source)
         if len(volumes) >= FEWEST_VOLUMES:
-            scale = self._changes(volumes, own.affine, bold.repetition_time, mean, mask).std(axis=0)
+            scale = self._changes(volumes, own.affine, bold, mean).std(axis=0)
         elif template is not None:
             scale = mean * template.relative_scale()
         else:
-            raise _too_short(bold)
-        return replace(own, scale=floored(scale, mean, own_mask), mask=mask)
+            raise too_short(bold.source, len(volumes))
+        own = replace(own, scale=floored(scale, mean, mask), mask=mask)
+        return own if self.config.space == "native" or template is None else within(own, template)
 
     def _to_grid(self, bold: BOLDRun, template: VolumeReference | None) -> tuple[np.ndarray, np.ndarray]:
         """The run as `[volume, z, y, x]` on the configured grid, and that grid's affine."""
@@ -264,22 +289,15 @@ class VolumeProcessor(ProcessorMixin):
             volumes = resize_through_dct(volumes, shape)
         return volumes, affine
 
-    def _changes(
-        self,
-        volumes: np.ndarray,
-        affine: np.ndarray,
-        repetition_time: float | None,
-        mean: np.ndarray,
-        mask: np.ndarray,
-    ) -> np.ndarray:
-        """Differences from the mean, `[volume, D, H, W]`: smoothed, then freed of drift."""
+    def _changes(self, volumes: np.ndarray, affine: np.ndarray, bold: BOLDRun, mean: np.ndarray) -> np.ndarray:
+        """Differences from the mean, `[volume, D, H, W]`: smoothed inside its brain, then freed of drift."""
         changes = self.pad(volumes)
         changes -= mean
         if self.config.smoothing_fwhm is not None:
             voxel_sizes = np.linalg.norm(affine[:3, :3], axis=0)[::-1]
-            changes = smooth_inside(changes, mask, self.config.smoothing_fwhm, voxel_sizes)
-        if self.config.high_pass is not None and repetition_time is not None:
-            changes = remove_drift(changes, repetition_time, self.config.high_pass)
+            changes = smooth_inside(changes, brain_mask(mean, bold.source), self.config.smoothing_fwhm, voxel_sizes)
+        if self.config.high_pass is not None and bold.repetition_time is not None:
+            changes = remove_drift(changes, bold.repetition_time, self.config.high_pass)
         return changes
 
     def _scaled(
@@ -376,13 +394,4 @@ def _wrong_grid(bold: BOLDRun, grid_shape: tuple[int, ...]) -> RecordingError:
         found=f"another grid: {wrong}",
         expected=f"(x, y, z) = {grid_shape}",
         remedy="Resample the run to this grid, or set grid_shape (or resample='dct') when training a model.",
-    )
-
-
-def _too_short(bold: BOLDRun) -> RecordingError:
-    return RecordingError(
-        bold.source,
-        found=f"{bold.num_volumes} volumes",
-        expected=f"at least {FEWEST_VOLUMES}, to measure each voxel's standard deviation",
-        remedy="Give a longer run; a single mean volume is enough for a processor that was fitted.",
     )

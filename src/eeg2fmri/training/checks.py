@@ -10,7 +10,7 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
-from ..data.pairs import PairedDataset
+from ..data.paired_dataset import PairedDataset
 from ..errors import CheckpointError, FileError, InputError
 from ..files import sha256
 from .checkpoint import list_checkpoints

@@ -10,7 +10,7 @@ from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from torch import nn
 
-from ..data.pairs import PairedDataset
+from ..data.paired_dataset import PairedDataset
 from ..errors import CheckpointError
 from ..files import sha256
 from ..models.conditional_mean import ConditionalMeanModel
@@ -47,8 +47,8 @@ class ConditionalMean:
     r"""The network that expects a volume from the EEG; see [`TrainableModel`] for what the methods promise.
 
     Volumes are compared by their principal components, \( \sum_k (\hat y_k - y_k)^2 / \sqrt{\lambda_k} \) with the
-    variances \( \lambda_k \): between the plain squared error, which the global signal and the strongest networks rule,
-    and the standardised one, which noise rules (`docs/experiments.md`). All of them are least for the conditional mean.
+    variances \( \lambda_k \): between the plain squared error, which the global signal and the strongest networks
+    rule, and the standardised one, which noise rules (`docs/experiments.md`). All are least for the conditional mean.
 
     Raises:
         InputError: when the recipe or the dataset's spectra don't fit.

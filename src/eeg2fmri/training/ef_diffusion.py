@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from ..data.pairs import PairedDataset
+from ..data.paired_dataset import PairedDataset
 from ..hub import save_for_hub
 from ..models.conditional_mean import ConditionalMeanModel
 from ..pipeline import EEG2fMRIPipeline

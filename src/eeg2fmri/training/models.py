@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     import torch
 
-    from ..data.pairs import PairedDataset
+    from ..data.paired_dataset import PairedDataset
     from .config import TrainingConfig
 
 

@@ -16,7 +16,7 @@ from diffusers.training_utils import EMAModel
 from torch import nn
 from torch.utils.data import DataLoader
 
-from ..data.pairs import PairedDataset
+from ..data.paired_dataset import PairedDataset
 from ..errors import EEG2fMRIError
 from .checkpoint import find_checkpoint, load_checkpoint, save_checkpoint
 from .checks import pair_name

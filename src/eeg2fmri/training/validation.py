@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 import numpy as np
 import torch
 
-from ..data.pairs import PairedDataset
+from ..data.paired_dataset import PairedDataset
 from .config import TrainingConfig
 from .models import TrainableModel
 from .objective import pair_seeds
