@@ -251,6 +251,16 @@ def test_worker_processes_read_the_same(tiny):
     assert all(torch.equal(first[name], copy[3][name]) for name in first)
 
 
+def test_a_batch_is_its_items(tiny):
+    dataset = PairedDataset(tiny)
+    order = [5, 60, 5, len(dataset) - 1]
+    expected = torch.utils.data.default_collate([dataset[i] for i in order])
+    (batch,) = torch.utils.data.DataLoader(dataset, sampler=[order], batch_size=None)
+    assert batch.keys() == expected.keys() == {"eeg", "volume", "condition"}
+    assert all(torch.equal(batch[name], expected[name]) for name in expected)
+    assert all(tensor.is_contiguous() and tensor.dtype == torch.float32 for tensor in batch.values())
+
+
 def test_a_small_cache_changes_nothing(tiny, monkeypatch):
     items = list(PairedDataset(tiny))
     monkeypatch.setattr(paired_dataset_module, "CACHE_BYTES", 1)
