@@ -5,6 +5,7 @@ import json
 import pickle
 import shutil
 
+import distributed
 import joblib
 import nibabel
 import numpy as np
@@ -133,7 +134,6 @@ def test_equal_inputs_give_equal_files_whatever_the_number_of_processes(study, t
 
 
 def test_a_local_dask_cluster_builds_the_same_files(study, tiny, tmp_path):
-    distributed = pytest.importorskip("distributed")
     cluster = distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None)
     with cluster, distributed.Client(cluster), joblib.parallel_config(backend="dask"):
         assert contents(build(study, tmp_path / "pairs", num_jobs=2)) == contents(tiny)
