@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors.numpy import save_file
-from torch.utils.data import DataLoader, default_collate
+from torch.utils.data import DataLoader
 
 from eeg2fmri import EEGProcessor, EPGModel, FDUNetModel, PairedDataset, VolumeProcessor
 from eeg2fmri.data.index import FORMAT_VERSION, INDEX_NAME, write_json
@@ -94,7 +94,8 @@ def _loader(rounds: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         dataset = PairedDataset(_random_pairs(Path(folder), num_runs=3, num_pairs=290))
         order = torch.randperm(len(dataset), generator=torch.Generator().manual_seed(0)).tolist()
-        loader = DataLoader(dataset, batch_sampler=[order[i : i + 16] for i in range(0, len(order), 16)])
+        batches = [order[i : i + 16] for i in range(0, len(order), 16)]
+        loader = DataLoader(dataset, sampler=batches, batch_size=None)
         for _batch in loader:
             pass
         wall, cpu = [], []
@@ -104,7 +105,7 @@ def _loader(rounds: int) -> None:
                 pass
             wall.append(len(dataset) / (time.perf_counter() - start[0]))
             cpu.append(len(dataset) / (time.process_time() - start[1]))
-        batch = default_collate([dataset[i] for i in order[:2]])
+        batch = dataset[order[:2]]
     print(f"loader: {rounds} rounds of {len(order)} pairs of the paper's size, batches of 16, one process")
     print(f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores, torch {torch.__version__}")
     for name, rates in (("wall-clock", wall), ("CPU", cpu)):

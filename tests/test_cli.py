@@ -274,6 +274,24 @@ def test_prepare_can_leave_bad_runs_out_and_says_so(monkeypatch, capsys, table):
     )
 
 
+def test_split_adds_schemes_without_the_recordings(monkeypatch, capsys, table):
+    from eeg2fmri import PairedDataset
+
+    assert prepare_table(monkeypatch, table) == 0
+    pairs = table.parent / "pairs"
+    for recording in table.parent.glob("*.eeg"):
+        recording.unlink()
+    capsys.readouterr()
+    assert (
+        run(monkeypatch, "split", pairs, "--name", "loo", "--kind", "leave-one-out", "--validation-subjects", 0) == 0
+    )
+    names = [f"loo-{subject}" for subject in "ABC"]
+    assert capsys.readouterr().out.split() == [str(pairs / "splits" / name) for name in names]
+    assert PairedDataset(pairs, "test", "loo-B").subjects == ["B"]
+    assert run(monkeypatch, "split", pairs, "--name", "x", "--kind", "paper", "--gap", 3) == 2
+    assert_one_line(capsys.readouterr().err, "gap", "'paper'")
+
+
 def test_prepare_takes_a_lead_in_or_a_stated_onset(monkeypatch, table):
     for option, offset in ((("--marker", "T", "--lead-in", 0), 0.5), (("--first-volume", 0.25), 0.25)):
         assert prepare_table(monkeypatch, table, *option) == 0

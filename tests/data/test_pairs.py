@@ -5,6 +5,7 @@ import json
 import pickle
 import shutil
 
+import distributed
 import joblib
 import nibabel
 import numpy as np
@@ -133,7 +134,6 @@ def test_equal_inputs_give_equal_files_whatever_the_number_of_processes(study, t
 
 
 def test_a_local_dask_cluster_builds_the_same_files(study, tiny, tmp_path):
-    distributed = pytest.importorskip("distributed")
     cluster = distributed.LocalCluster(n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None)
     with cluster, distributed.Client(cluster), joblib.parallel_config(backend="dask"):
         assert contents(build(study, tmp_path / "pairs", num_jobs=2)) == contents(tiny)
@@ -249,6 +249,16 @@ def test_worker_processes_read_the_same(tiny):
     first = dataset[3]
     copy = pickle.loads(pickle.dumps(dataset))
     assert all(torch.equal(first[name], copy[3][name]) for name in first)
+
+
+def test_a_batch_is_its_items(tiny):
+    dataset = PairedDataset(tiny)
+    order = [5, 60, 5, len(dataset) - 1]
+    expected = torch.utils.data.default_collate([dataset[i] for i in order])
+    (batch,) = torch.utils.data.DataLoader(dataset, sampler=[order], batch_size=None)
+    assert batch.keys() == expected.keys() == {"eeg", "volume", "condition"}
+    assert all(torch.equal(batch[name], expected[name]) for name in expected)
+    assert all(tensor.is_contiguous() and tensor.dtype == torch.float32 for tensor in batch.values())
 
 
 def test_a_small_cache_changes_nothing(tiny, monkeypatch):

@@ -16,7 +16,7 @@ from eeg2fmri.training.run_log import check_tracker
 RECIPES = Path(__file__).resolve().parents[2] / "scripts" / "recipes"
 PATHS = ("--train_data_dir", "pairs", "--output_dir", "run")
 FLAGS = """
-config train_data_dir output_dir dataloader_num_workers model conditioning_dropout_prob snr_gamma seed
+config train_data_dir data_split output_dir dataloader_num_workers model conditioning_dropout_prob snr_gamma seed
 train_batch_size gradient_accumulation_steps max_train_steps learning_rate lr_scheduler lr_warmup_steps adam_beta1
 prior adam_beta2 adam_epsilon adam_weight_decay max_grad_norm ema_decay ema_warmup validation_steps
 num_validation_pairs num_validation_samples validation_inference_steps early_stopping_patience checkpointing_steps

@@ -131,9 +131,9 @@ def test_a_prior_of_other_data_is_refused(pairs, prior, tmp_path):
         Trainer(settings(pairs, tmp_path / "run", prior=str(tmp_path)), RECIPE)
     shutil.copytree(prior, tmp_path / "other")
     record = json.loads((tmp_path / "other" / "training.json").read_text())
-    record["settings"]["dataset.subjects"] = "others"
+    record["settings"]["dataset.split"] = "others"
     (tmp_path / "other" / "training.json").write_text(json.dumps(record))
-    with pytest.raises(CheckpointError, match=r"dataset\.subjects others"):
+    with pytest.raises(CheckpointError, match=r"dataset\.split others"):
         Trainer(settings(pairs, tmp_path / "run", prior=str(tmp_path / "other")), RECIPE)
 
 

@@ -259,9 +259,10 @@ def test_a_lost_or_cut_run_of_the_dataset_is_named_before_anything_is_written(se
 
 def test_an_empty_validation_split_is_refused(settings, data, tmp_path):
     shutil.copytree(data / "pairs", tmp_path / "pairs")
-    index = json.loads((tmp_path / "pairs" / "index.json").read_text())
-    index["split"]["validation"] = []
-    (tmp_path / "pairs" / "index.json").write_text(json.dumps(index))
+    path = tmp_path / "pairs" / "splits" / "default" / "split.json"
+    split = json.loads(path.read_text())
+    split["parts"]["validation"] = []
+    path.write_text(json.dumps(split))
     with pytest.raises(InputError, match="'validation', which holds no run"):
         Trainer(replace(settings, train_data_dir=str(tmp_path / "pairs")), RECIPE)
 

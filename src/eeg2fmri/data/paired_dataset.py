@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,10 +27,11 @@ CACHE_BYTES = 4 * 1024**3  # of normalised spectra; all of NODDI or XP-2 at the 
 
 @dataclass(frozen=True)
 class _OpenRun:
-    columns: np.ndarray  # [C, electrode, frequency, column], normalised: windows are cut from it
+    columns: np.ndarray  # [column, C, electrode, frequency], normalised
     index: np.ndarray  # [pair, window]
     volumes: torch.Tensor  # [pair, 1, D, H, W], float16, mapped
-    rescaling: tuple[torch.Tensor, torch.Tensor] | None  # gain and offset, [D, H, W]
+    gain: torch.Tensor | None  # [D, H, W], where the stored volumes are not right as they are
+    offset: torch.Tensor | None  # [D, H, W], likewise
     condition: torch.Tensor | None  # [1, D, H, W]
 
 
@@ -37,11 +39,12 @@ class PairedDataset(Dataset):
     """Pairs of an EEG window and a volume, memory-mapped.
 
     An item is a dictionary of float32 tensors: `eeg [C, electrode, frequency, window]`, `volume [1, D, H, W]` and, in
-    the `change` mode, `condition [1, D, H, W]`.
+    the `change` mode, `condition [1, D, H, W]`. A list of indices gives a whole batch, which is faster than single
+    items: `DataLoader(dataset, sampler=batches_of_indices, batch_size=None)`.
 
     `runs` lists the runs of the part in the order of the items, each with `num_pairs`, `volumes` and `onsets` of the
     pairs that are in the part, and what `index.json` says about it. Spectra are normalised once a run and kept in
-    memory up to 4 GiB; volumes are mapped.
+    memory up to 4 GiB, the oldest given up first; volumes are mapped.
 
     Args:
         folder (`str` or `os.PathLike`): made by [`build_pairs`].
@@ -82,17 +85,28 @@ class PairedDataset(Dataset):
     def __len__(self) -> int:
         return len(self._pairs)
 
-    def __getitem__(self, i: int) -> dict[str, torch.Tensor]:
-        number, row = self._pairs[i]
-        run = self._open(number)
-        volume = run.volumes[row].float()
-        if run.rescaling is not None:
-            gain, offset = run.rescaling
-            volume = torch.addcmul(offset, volume, gain)
-        item = {"eeg": torch.from_numpy(run.columns[..., run.index[row]]), "volume": volume}
-        if run.condition is not None:
-            item["condition"] = run.condition
-        return item
+    def __getitem__(self, i: int | Sequence[int]) -> dict[str, torch.Tensor]:
+        if isinstance(i, Sequence):
+            return self._batch(i)
+        return {name: values[0] for name, values in self._batch([i]).items()}
+
+    def _batch(self, indices: Sequence[int]) -> dict[str, torch.Tensor]:
+        """Written straight into the batch's own memory: new memory for every item costs more than the copying."""
+        pairs = [self._pairs[i] for i in indices]
+        runs = [self._open(number) for number, _ in pairs]
+        num_windows = self.eeg_processor.config.num_windows
+        windows = np.empty((len(pairs), num_windows, *runs[0].columns.shape[1:]), np.float32)
+        volume = torch.empty((len(pairs), *runs[0].volumes.shape[1:]))
+        for window, values, run, (_, row) in zip(windows, volume, runs, pairs, strict=True):
+            np.take(run.columns, run.index[row], axis=0, out=window, mode="clip")  # any other mode copies twice
+            values.copy_(run.volumes[row])
+            if run.gain is not None:
+                values *= run.gain
+            if run.offset is not None:
+                values += run.offset
+        batch = {"eeg": torch.from_numpy(windows).movedim(1, -1).contiguous(), "volume": volume}
+        conditions = [run.condition for run in runs if run.condition is not None]
+        return {**batch, "condition": torch.stack(conditions)} if conditions else batch
 
     def __getstate__(self) -> dict:
         """Worker processes map the files themselves."""
@@ -125,15 +139,20 @@ class PairedDataset(Dataset):
             reference = RunReference.load(path)
             spectra = spectra - reference.baseline
         volume = within_template(reference, processor).volume
-        gain_and_offset = rescaling(stored.reference, volume, processor)
+        gain, offset = rescaling(stored.reference, volume, processor)
         condition = processor.condition(volume)
         return _OpenRun(
-            columns=np.ascontiguousarray(np.moveaxis(self.eeg_processor.normalise(spectra), 0, -1)),
+            columns=self.eeg_processor.normalise(spectra),
             index=stored.index,
             volumes=stored.volumes,
-            rescaling=None if gain_and_offset is None else tuple(map(torch.from_numpy, gain_and_offset)),
-            condition=None if condition is None else torch.from_numpy(condition),
+            gain=_tensor(gain),
+            offset=_tensor(offset),
+            condition=_tensor(condition),
         )
+
+
+def _tensor(array: np.ndarray | None) -> torch.Tensor | None:
+    return None if array is None else torch.from_numpy(array)
 
 
 def _stretch(entry: dict, first: int, last: int) -> dict:

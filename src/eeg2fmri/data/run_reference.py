@@ -86,19 +86,18 @@ def measure_part(
 
 def rescaling(
     stored: VolumeReference, wanted: VolumeReference, volume_processor: VolumeProcessor
-) -> tuple[np.ndarray, np.ndarray] | None:
+) -> tuple[np.ndarray | None, np.ndarray | None]:
     """Gain and offset `[D, H, W]`, float32, from stored volumes to those relative to another reference of the run.
 
-    Returns:
-        None where the stored volumes are right as they are.
+    Either is None where it would change nothing.
     """
     mode = volume_processor.config.mode
     if mode == "change":
         gain = stored.scale / wanted.scale * wanted.mask
         offset = (stored.mean - wanted.mean) / wanted.scale * wanted.mask
-        return gain.astype(np.float32), offset.astype(np.float32)
+        return gain.astype(np.float32), offset.astype(np.float32) if offset.any() else None
     if mode == "minmax_volume" or (stored.low, stored.high) == (wanted.low, wanted.high):
-        return None
+        return None, None
     spread = wanted.high - wanted.low
     ratio = (stored.high - stored.low) / spread
     shift = ratio - 1 + 2 * (stored.low - wanted.low) / spread

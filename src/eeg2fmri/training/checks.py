@@ -10,7 +10,9 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
+from ..data.index import INDEX_NAME
 from ..data.paired_dataset import PairedDataset
+from ..data.schemes import SPLIT_NAME, SPLITS_FOLDER
 from ..errors import CheckpointError, FileError, InputError
 from ..files import sha256
 from .checkpoint import list_checkpoints
@@ -20,14 +22,14 @@ from .config import TrainingConfig
 COPIES_IN_CHECKPOINT = 4
 
 
-def open_datasets(folder: str, recipe: dict[str, dict]) -> tuple[PairedDataset, PairedDataset]:
+def open_datasets(folder: str, scheme: str, recipe: dict[str, dict]) -> tuple[PairedDataset, PairedDataset]:
     """Open the training and the validation pairs.
 
     Raises:
         FileError: when the folder is no paired dataset, or a run of it is missing or damaged.
         InputError: when a split is empty, or the recipe asks for other processors than the dataset was made with.
     """
-    training, validation = (PairedDataset(folder, split) for split in ("train", "validation"))
+    training, validation = (PairedDataset(folder, split, scheme) for split in ("train", "validation"))
     for run in [*training.runs, *validation.runs]:
         _check_file(Path(folder) / run["file"])
     for section in ("eeg_processor", "volume_processor"):
@@ -35,14 +37,13 @@ def open_datasets(folder: str, recipe: dict[str, dict]) -> tuple[PairedDataset, 
     return training, validation
 
 
-def dataset_identity(training: PairedDataset, validation: PairedDataset) -> dict[str, str]:
+def dataset_identity(dataset: PairedDataset, scheme: str) -> dict[str, str]:
     """Checksums of everything that the pairs of a run depend on; the index has those of the runs' files."""
-    subjects = [sorted(training.subjects), sorted(validation.subjects)]
     return {
-        "dataset.index": sha256(training.folder / "index.json"),
-        "dataset.subjects": hashlib.sha256(json.dumps(subjects).encode()).hexdigest(),
-        "dataset.eeg_processor": _processor_checksum(training.eeg_processor),
-        "dataset.volume_processor": _processor_checksum(training.volume_processor),
+        "dataset.index": sha256(dataset.folder / INDEX_NAME),
+        "dataset.split": sha256(dataset.folder / SPLITS_FOLDER / scheme / SPLIT_NAME),
+        "dataset.eeg_processor": _processor_checksum(dataset.eeg_processor),
+        "dataset.volume_processor": _processor_checksum(dataset.volume_processor),
     }
 
 

@@ -100,7 +100,7 @@ def principal_components(dataset: PairedDataset) -> tuple[torch.Tensor, torch.Te
     """
     count = min(NUM_VOLUMES, len(dataset))
     rows = [i * len(dataset) // count for i in range(count)]
-    volumes = torch.stack([dataset[row]["volume"].flatten() for row in rows])
+    volumes = dataset[rows]["volume"].flatten(1)
     volumes = volumes - volumes.mean(0)
     # The small side: volumes are fewer than voxels.
     values, vectors = torch.linalg.eigh((volumes @ volumes.T).double() / count)

@@ -26,6 +26,9 @@ class TrainingConfig:
     """
 
     train_data_dir: str = _setting("data", "", "Paired dataset made by `eeg2fmri prepare`.", free=True)
+    data_split: str = _setting(
+        "data", "default", "Named split of the dataset, as `prepare` and `eeg2fmri split` make them.", free=True
+    )
     output_dir: str = _setting("data", "", "Where checkpoints, log and the trained model go.", free=True)
     dataloader_num_workers: int = _setting("data", 0, "Processes that load pairs; 0 is this one.", free=True, least=0)
 

@@ -163,7 +163,10 @@ class TrainingState:
             process_index=accelerator.process_index,
             num_processes=accelerator.num_processes,
         )
-        loader = DataLoader(self.dataset, batch_sampler=sampler, num_workers=config.dataloader_num_workers)
+        # Whole batches at once, which the dataset reads faster than item by item.
+        loader = DataLoader(
+            self.dataset, sampler=sampler, batch_size=None, num_workers=config.dataloader_num_workers
+        )
         return zip(sampler, loader, strict=True)
 
     def _resume(self) -> int:

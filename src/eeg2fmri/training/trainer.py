@@ -57,7 +57,7 @@ class Trainer:
         self.output_dir = Path(config.output_dir)
         self.log_file = LogFile(self.output_dir / "log.jsonl")
         check_tracker(config.report_to)
-        self.dataset, validation_dataset = open_datasets(config.train_data_dir, recipe)
+        self.dataset, validation_dataset = open_datasets(config.train_data_dir, config.data_split, recipe)
         if config.deterministic:
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
             torch.backends.cudnn.benchmark = False
@@ -69,7 +69,7 @@ class Trainer:
             project_config=ProjectConfiguration(str(self.output_dir), logging_dir=str(self.output_dir / "logs")),
         )
         torch.manual_seed(seed_for(config.seed, "weights"))
-        data = dataset_identity(self.dataset, validation_dataset)
+        data = dataset_identity(self.dataset, config.data_split)
         if config.prior:
             check_prior(config.prior, data)
         self.model = MODELS[config.model](config, recipe, self.dataset)

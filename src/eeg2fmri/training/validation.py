@@ -86,8 +86,7 @@ class Validator:
         return first, second
 
     def _batch(self, indices: list[int]) -> dict[str, torch.Tensor]:
-        batch = torch.utils.data.default_collate([self.dataset[i] for i in indices])
-        return {name: tensor.to(self.device) for name, tensor in batch.items()}
+        return {name: tensor.to(self.device) for name, tensor in self.dataset[indices].items()}
 
 
 def _spread(count: int, total: int) -> list[int]:
