@@ -261,7 +261,7 @@ def test_an_empty_validation_split_is_refused(settings, data, tmp_path):
     shutil.copytree(data / "pairs", tmp_path / "pairs")
     path = tmp_path / "pairs" / "splits" / "default" / "split.json"
     split = json.loads(path.read_text())
-    split["parts"]["validation"] = []
+    split["parts"]["validation"] = {}
     path.write_text(json.dumps(split))
     with pytest.raises(InputError, match="'validation', which holds no run"):
         Trainer(replace(settings, train_data_dir=str(tmp_path / "pairs")), RECIPE)

@@ -164,9 +164,7 @@ class TrainingState:
             num_processes=accelerator.num_processes,
         )
         # Whole batches at once, which the dataset reads faster than item by item.
-        loader = DataLoader(
-            self.dataset, sampler=sampler, batch_size=None, num_workers=config.dataloader_num_workers
-        )
+        loader = DataLoader(self.dataset, sampler=sampler, batch_size=None, num_workers=config.dataloader_num_workers)
         return zip(sampler, loader, strict=True)
 
     def _resume(self) -> int:
