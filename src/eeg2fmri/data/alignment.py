@@ -10,8 +10,10 @@ import numpy as np
 from ..errors import InputError, RecordingError
 from ..processing.eeg import EEGProcessor
 from ..recordings.bold import BOLDRun, read_bold
-from ..recordings.eeg import EEGRecording, read_eeg
+from ..recordings.eeg import EEGRecording, open_eeg, read_eeg
+from ..recordings.eeg_file import EEGFile
 from ..recordings.layouts import RunFiles
+from ..recordings.scanner_artifacts import ArtifactCorrection, read_without_artifacts
 from .calhas import CALHAS, NUM_WINDOWS, calhas_pairs
 from .volume_markers import Alignment, find_alignment, stated_alignment
 
@@ -66,6 +68,7 @@ class AlignedRun:
     onsets: np.ndarray  # [N], their onsets in seconds from the first EEG sample
     repetition_time: float
     alignment: Alignment
+    artifacts: ArtifactCorrection | None = None  # what was removed from raw in-scanner EEG
 
 
 def align_run(run: RunFiles, eeg_processor: EEGProcessor, timing: Timing | None = None) -> AlignedRun:
@@ -77,7 +80,7 @@ def align_run(run: RunFiles, eeg_processor: EEGProcessor, timing: Timing | None 
         InputError: when the processor's window is not that of the preset `"calhas"`.
     """
     timing = Timing() if timing is None else timing
-    recording, bold = read_eeg(run.eeg), read_bold(run.bold, repetition_time=run.repetition_time)
+    file, bold = open_eeg(run.eeg), read_bold(run.bold, repetition_time=run.repetition_time)
     if bold.repetition_time is None:
         raise RecordingError(
             run.bold, found="a single volume", expected="a run over time", remedy="Give the whole 4-D run."
@@ -86,10 +89,11 @@ def align_run(run: RunFiles, eeg_processor: EEGProcessor, timing: Timing | None 
     if timing.preset == "calhas":
         _check_calhas_window(eeg_processor, repetition_time)
         _, candidates = calhas_pairs(bold.num_volumes, repetition_time, CALHAS[timing.layout].bold_shift)
-        alignment = stated_alignment(recording, 0.0, bold.num_volumes, repetition_time, "assumed by the preset calhas")
+        alignment = stated_alignment(file, 0.0, bold.num_volumes, repetition_time, "assumed by the preset calhas")
     else:
         candidates = np.arange(bold.num_volumes)
-        alignment = _alignment(run, timing, recording, bold.num_volumes, repetition_time)
+        alignment = _alignment(run, timing, file, bold.num_volumes, repetition_time)
+    recording, artifacts = _recording(run, file, alignment)
     onsets = alignment.onsets[candidates]
     whole = covered(onsets, config.window_start, config.window_stop, recording.duration)
     if not whole.any() or (timing.preset == "calhas" and not whole.all()):
@@ -101,7 +105,7 @@ def align_run(run: RunFiles, eeg_processor: EEGProcessor, timing: Timing | None 
             f"{config.window_start:g} to {config.window_stop:g} s around their onsets",
             remedy="Give the EEG of the whole run, or a shorter window.",
         )
-    return AlignedRun(recording, bold, candidates[whole], onsets[whole], repetition_time, alignment)
+    return AlignedRun(recording, bold, candidates[whole], onsets[whole], repetition_time, alignment, artifacts)
 
 
 def volume_onsets(
@@ -120,8 +124,23 @@ def covered(onsets: np.ndarray, window_start: float, window_stop: float, duratio
     return (onsets + window_start >= 0) & (onsets + window_stop <= duration)
 
 
+def _recording(run: RunFiles, file: EEGFile, alignment: Alignment) -> tuple[EEGRecording, ArtifactCorrection | None]:
+    """The run's EEG; raw in-scanner EEG without its artefacts, all volume markers giving the volumes' times."""
+    if not run.raw_eeg:
+        return read_eeg(file), None
+    if alignment.marker is None:
+        raise RecordingError(
+            run.eeg,
+            found="raw in-scanner EEG whose volumes are not marked",
+            expected="volume markers, by which the gradient artefact is removed",
+            remedy="Name the marker, or keep the artefacts (--keep-scanner-artifacts).",
+        )
+    onsets = [marker.onset for marker in file.markers if marker.description == alignment.marker]
+    return read_without_artifacts(file, onsets)
+
+
 def _alignment(
-    run: RunFiles, timing: Timing, recording: EEGRecording, num_volumes: int, repetition_time: float
+    run: RunFiles, timing: Timing, recording: EEGFile, num_volumes: int, repetition_time: float
 ) -> Alignment:
     """What is asked for goes before what the dataset knows, and that before the automatic choice."""
     marker = run.marker if timing.marker is None else timing.marker

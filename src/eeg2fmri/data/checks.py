@@ -11,6 +11,7 @@ from ..processing.eeg import EEGProcessor
 from ..processing.volume import VolumeProcessor
 from ..recordings.eeg import EEGRecording
 from ..recordings.layouts import RunFiles
+from ..recordings.scanner_artifacts import gradient_warning
 from .alignment import AlignedRun, Timing, align_run
 
 
@@ -38,6 +39,7 @@ class RunReport:
         rejected_volumes (`list[int]`): the others.
         onsets (`list[float | None]`): of every stored volume, seconds; `None` without a marker.
         warnings (`list[str]`): what a person should look at.
+        artifacts (`dict` or `None`): what was removed from raw in-scanner EEG, the fields of [`ArtifactCorrection`].
     """
 
     name: str
@@ -59,6 +61,7 @@ class RunReport:
     rejected_volumes: list[int]
     onsets: list[float | None]
     warnings: list[str]
+    artifacts: dict | None = None
 
     def to_dict(self) -> dict:
         """As plain JSON values."""
@@ -96,6 +99,11 @@ def _try_spectra(aligned: AlignedRun, eeg_processor: EEGProcessor) -> None:
 def _report(run: RunFiles, aligned: AlignedRun, eeg_processor: EEGProcessor) -> RunReport:
     alignment, num_volumes = aligned.alignment, aligned.bold.num_volumes
     present = set(aligned.recording.electrodes)
+    if aligned.artifacts is not None:
+        remarks = list(aligned.artifacts.warnings)
+    else:
+        warning = gradient_warning(aligned.recording, alignment.onsets)
+        remarks = [warning] if warning else []
     return RunReport(
         name=run.name,
         subject=run.subject,
@@ -115,5 +123,6 @@ def _report(run: RunFiles, aligned: AlignedRun, eeg_processor: EEGProcessor) -> 
         num_pairs=len(aligned.volumes),
         rejected_volumes=np.setdiff1d(np.arange(num_volumes), aligned.volumes).tolist(),
         onsets=[round(onset, 6) if np.isfinite(onset) else None for onset in alignment.onsets.tolist()],
-        warnings=list(alignment.warnings),
+        artifacts=None if aligned.artifacts is None else asdict(aligned.artifacts),
+        warnings=[*alignment.warnings, *remarks],
     )

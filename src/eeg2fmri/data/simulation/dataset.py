@@ -15,6 +15,7 @@ from .export import check_export, export_run
 from .levels import Level, find_level
 from .presets import Preset, find_preset
 from .run import check_num_volumes, simulate_run, volume_times
+from .scanner_artifacts import with_scanner_artifacts
 from .sidecars import write_json, write_table
 from .streams import check_number
 from .write import write_run
@@ -40,6 +41,7 @@ def simulate_dataset(
     first_subject: int = 0,
     eeg_front: float = 0.0,
     dropped_markers: float = 0,
+    raw_eeg: bool = False,
 ) -> Path:
     """Simulate a data set, one run a subject, and publish it all at once.
 
@@ -65,6 +67,8 @@ def simulate_dataset(
         first_subject (`int`): counted from 0; subject 0 is written as `sub-001`.
         eeg_front (`float`): seconds of EEG added to the front of every recording (negative: cut off it).
         dropped_markers (`float`): how many volume markers are missing in every recording, or below 1 their share.
+        raw_eeg (`bool`): write EEG as the amplifier records it in a scanner: at 1 kHz or more, with gradient and pulse
+            artefact. Without it, the same arguments give the same EEG free of them.
 
     Returns:
         `Path`: the data set's root.
@@ -86,7 +90,8 @@ def simulate_dataset(
     subjects = range(first_subject, first_subject + num_subjects)
     with publish_folder(output) as root:
         _write_description(root, preset, level, seed, subjects)
-        jobs = [(root, preset, level, seed, subject, num_volumes, eeg_front, dropped_markers) for subject in subjects]
+        changes = (eeg_front, dropped_markers, raw_eeg)
+        jobs = [(root, preset, level, seed, subject, num_volumes, *changes) for subject in subjects]
         progress = tqdm(total=num_subjects, desc="Simulating", unit="subject", disable=None)
         with progress:
             for _ in _completed(jobs, num_jobs):
@@ -126,9 +131,11 @@ def _simulate_subject(
     num_volumes: int,
     eeg_front: float,
     dropped_markers: float,
+    raw_eeg: bool,
 ) -> None:
     run = simulate_run(preset, level, seed=seed, subject=subject, num_volumes=num_volumes)
     run = export_run(run, eeg_front, dropped_markers)
+    run = with_scanner_artifacts(run) if raw_eeg else run
     write_run(run, root, subject_label(subject))
 
 

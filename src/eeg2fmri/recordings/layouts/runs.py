@@ -24,6 +24,8 @@ class RunFiles:
         first_volume (`float`, *optional*): seconds from the first EEG sample to the first stored volume, for EEG
             without volume markers.
         repetition_time (`float`, *optional*): seconds, instead of the image's own.
+        raw_eeg (`bool`): whether the EEG is as recorded in the scanner: its gradient and pulse artefacts are to be
+            removed.
     """
 
     subject: str
@@ -34,6 +36,7 @@ class RunFiles:
     lead_in: int | None = None
     first_volume: float | None = None
     repetition_time: float | None = None
+    raw_eeg: bool = False
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,8 @@ def search_xp2(root: str | os.PathLike, eeg: str = "preprocessed", tasks: str = 
             continue
         offset = _offset_of_first_volume(raw[name]) if eeg == "preprocessed" and name in raw else None
         subject = name.split("_")[0].removeprefix("sub-")
-        runs.append(RunFiles(subject, name, recordings[name], images[name], first_volume=offset))
+        files = RunFiles(subject, name, recordings[name], images[name], first_volume=offset, raw_eeg=eeg == "raw")
+        runs.append(files)
     return RunSearch(tuple(runs), tuple(problems))
 
 
