@@ -162,8 +162,7 @@ def _templates(signals: np.ndarray, length: int) -> np.ndarray:
     Drift from volume to volume is set apart first, or a template would take it for a course within volumes. The
     middle volumes' templates are those of `mne.preprocessing.remove_fmri_gradient_artifact`, but for the linear trend:
     MNE takes it out of every volume, with all EEG slower than a volume, and leaves a step between volumes. It leaves
-    the first and last volumes as they are, and detrends each one again for every template: 11 s a channel of XP-2
-    where this takes 0.3 s.
+    the first and last volumes as they are, and detrends every volume anew for each template that it is part of.
     """
     num_volumes = signals.shape[1] // length
     window = min(WINDOW, (num_volumes - 1) // 2 * 2)
