@@ -87,6 +87,9 @@ def simulate(
     dropped_markers: Annotated[
         float, typer.Option(help="Volume markers missing in each recording: how many, or below 1 their share.")
     ] = 0.0,
+    raw_eeg: Annotated[
+        bool, typer.Option("--raw-eeg", help="EEG as recorded in the scanner: 1 kHz, gradient and pulse artefacts.")
+    ] = False,
 ) -> None:
     """Simulate simultaneous EEG-fMRI with known coupling, in the folders that real datasets come in."""
     from .data.simulation import simulate_dataset
@@ -104,6 +107,7 @@ def simulate(
             num_jobs=jobs,
             eeg_front=eeg_front,
             dropped_markers=dropped_markers,
+            raw_eeg=raw_eeg,
         )
     )
 
@@ -134,6 +138,14 @@ def prepare(
     first_volume: Annotated[
         float | None, typer.Option(help="Seconds from the first EEG sample to the first volume, instead of markers.")
     ] = None,
+    remove_scanner_artifacts: Annotated[
+        bool | None,
+        typer.Option(
+            "--remove-scanner-artifacts/--keep-scanner-artifacts",
+            help="Remove gradient and pulse artefacts of raw in-scanner EEG; by default for --layout xp2 --eeg raw.",
+            show_default=False,
+        ),
+    ] = None,
     skip_invalid: Annotated[bool, typer.Option("--skip-invalid", help="Leave unusable runs out.")] = False,
     seed: Annotated[int, typer.Option(help="Seed of the split.")] = 42,
     jobs: Annotated[int, typer.Option(help="Processes.")] = 1,
@@ -152,6 +164,7 @@ def prepare(
         marker=marker,
         lead_in=lead_in,
         first_volume=first_volume,
+        remove_scanner_artifacts=remove_scanner_artifacts,
         num_validation=validation_subjects,
         num_test=test_subjects,
         seed=seed,

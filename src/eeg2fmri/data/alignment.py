@@ -11,8 +11,10 @@ from ..errors import InputError, RecordingError
 from ..processing.eeg import EEGProcessor
 from ..recordings.bold import BOLDRun, read_bold
 from ..recordings.brainvision import read_markers_alone
-from ..recordings.eeg import EEGRecording, Marker, read_eeg
+from ..recordings.eeg import EEGRecording, Marker, open_eeg, read_eeg
+from ..recordings.eeg_file import EEGFile
 from ..recordings.layouts import RunFiles
+from ..recordings.scanner_artifacts import ArtifactCorrection, read_without_artifacts
 from .calhas import CALHAS, NUM_WINDOWS, calhas_pairs
 from .volume_markers import Alignment, find_alignment, stated_alignment
 
@@ -67,6 +69,7 @@ class AlignedRun:
     onsets: np.ndarray  # [N], their onsets in seconds from the first EEG sample
     repetition_time: float
     alignment: Alignment
+    artifacts: ArtifactCorrection | None = None  # what was removed from raw in-scanner EEG
 
 
 def align_run(run: RunFiles, eeg_processor: EEGProcessor, timing: Timing | None = None) -> AlignedRun:
@@ -78,7 +81,7 @@ def align_run(run: RunFiles, eeg_processor: EEGProcessor, timing: Timing | None 
         InputError: when the processor's window is not that of the preset `"calhas"`.
     """
     timing = Timing() if timing is None else timing
-    recording, bold = _marked_recording(run), read_bold(run.bold, repetition_time=run.repetition_time)
+    file, bold = _marked_file(run), read_bold(run.bold, repetition_time=run.repetition_time)
     if bold.repetition_time is None:
         raise RecordingError(
             run.bold, found="a single volume", expected="a run over time", remedy="Give the whole 4-D run."
@@ -87,10 +90,11 @@ def align_run(run: RunFiles, eeg_processor: EEGProcessor, timing: Timing | None 
     if timing.preset == "calhas":
         _check_calhas_window(eeg_processor, repetition_time)
         _, candidates = calhas_pairs(bold.num_volumes, repetition_time, CALHAS[timing.layout].bold_shift)
-        alignment = stated_alignment(recording, 0.0, bold.num_volumes, repetition_time, "assumed by the preset calhas")
+        alignment = stated_alignment(file, 0.0, bold.num_volumes, repetition_time, "assumed by the preset calhas")
     else:
         candidates = np.arange(bold.num_volumes)
-        alignment = _alignment(run, timing, recording, bold.num_volumes, repetition_time)
+        alignment = _alignment(run, timing, file, bold.num_volumes, repetition_time)
+    recording, artifacts = _recording(run, file, alignment)
     onsets = alignment.onsets[candidates]
     whole = covered(onsets, config.window_start, config.window_stop, recording.duration)
     if not whole.any() or (timing.preset == "calhas" and not whole.all()):
@@ -102,7 +106,7 @@ def align_run(run: RunFiles, eeg_processor: EEGProcessor, timing: Timing | None 
             f"{config.window_start:g} to {config.window_stop:g} s around their onsets",
             remedy="Give the EEG of the whole run, or a shorter window.",
         )
-    return AlignedRun(recording, bold, candidates[whole], onsets[whole], repetition_time, alignment)
+    return AlignedRun(recording, bold, candidates[whole], onsets[whole], repetition_time, alignment, artifacts)
 
 
 def volume_onsets(
@@ -121,17 +125,32 @@ def covered(onsets: np.ndarray, window_start: float, window_stop: float, duratio
     return (onsets + window_start >= 0) & (onsets + window_stop <= duration)
 
 
-def _marked_recording(run: RunFiles) -> EEGRecording:
+def _marked_file(run: RunFiles) -> EEGFile:
     """The run's EEG, with the markers of the recording that it was cut from where the dataset names one."""
-    recording = read_eeg(run.eeg)
+    file = open_eeg(run.eeg)
     if run.markers_from is None:
-        return recording
+        return file
     markers = read_markers_alone(run.markers_from)
-    return replace(recording, markers=tuple(Marker(onset + run.markers_shift, name) for onset, name in markers))
+    return replace(file, markers=tuple(Marker(onset + run.markers_shift, name) for onset, name in markers))
+
+
+def _recording(run: RunFiles, file: EEGFile, alignment: Alignment) -> tuple[EEGRecording, ArtifactCorrection | None]:
+    """The run's EEG; raw in-scanner EEG without its artefacts, all volume markers giving the volumes' times."""
+    if not run.raw_eeg:
+        return read_eeg(file), None
+    if alignment.marker is None:
+        raise RecordingError(
+            run.eeg,
+            found="raw in-scanner EEG whose volumes are not marked",
+            expected="volume markers, by which the gradient artefact is removed",
+            remedy="Name the marker, or keep the artefacts (--keep-scanner-artifacts).",
+        )
+    onsets = [marker.onset for marker in file.markers if marker.description == alignment.marker]
+    return read_without_artifacts(file, onsets)
 
 
 def _alignment(
-    run: RunFiles, timing: Timing, recording: EEGRecording, num_volumes: int, repetition_time: float
+    run: RunFiles, timing: Timing, recording: EEGFile, num_volumes: int, repetition_time: float
 ) -> Alignment:
     """What is asked for goes before what the dataset knows, and that before the automatic choice."""
     marker = run.marker if timing.marker is None else timing.marker

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..processing.eeg import EEGProcessor
 from ..recordings.layouts import RunFiles
+from ..recordings.scanner_artifacts import gradient_warning
 from .alignment import AlignedRun
 
 
@@ -35,6 +36,7 @@ class RunReport:
         rejected_volumes (`list[int]`): the others.
         onsets (`list[float | None]`): of every stored volume, seconds; `None` without a marker.
         warnings (`list[str]`): what a person should look at.
+        artifacts (`dict` or `None`): what was removed from raw in-scanner EEG, the fields of [`ArtifactCorrection`].
     """
 
     name: str
@@ -56,6 +58,7 @@ class RunReport:
     rejected_volumes: list[int]
     onsets: list[float | None]
     warnings: list[str]
+    artifacts: dict | None = None
 
     def to_dict(self) -> dict:
         """As plain JSON values."""
@@ -66,6 +69,11 @@ def report_run(run: RunFiles, aligned: AlignedRun, eeg_processor: EEGProcessor) 
     """What a person should know about an aligned run."""
     alignment, num_volumes = aligned.alignment, aligned.bold.num_volumes
     present = set(aligned.recording.electrodes)
+    if aligned.artifacts is not None:
+        remarks = list(aligned.artifacts.warnings)
+    else:
+        warning = gradient_warning(aligned.recording, alignment.onsets)
+        remarks = [warning] if warning else []
     return RunReport(
         name=run.name,
         subject=run.subject,
@@ -85,5 +93,6 @@ def report_run(run: RunFiles, aligned: AlignedRun, eeg_processor: EEGProcessor) 
         num_pairs=len(aligned.volumes),
         rejected_volumes=np.setdiff1d(np.arange(num_volumes), aligned.volumes).tolist(),
         onsets=[round(onset, 6) if np.isfinite(onset) else None for onset in alignment.onsets.tolist()],
-        warnings=list(alignment.warnings),
+        artifacts=None if aligned.artifacts is None else asdict(aligned.artifacts),
+        warnings=[*alignment.warnings, *remarks],
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import os
 from collections.abc import Mapping
@@ -31,6 +32,7 @@ def prepare_dataset(
     marker: str | None = None,
     lead_in: int | None = None,
     first_volume: float | None = None,
+    remove_scanner_artifacts: bool | None = None,
     num_validation: int = 1,
     num_test: int = 1,
     seed: int = 42,
@@ -46,6 +48,8 @@ def prepare_dataset(
             one of their own, see `default_recipes.py`.
         layout, layout_options: see [`find_runs`]; the preset `"calhas"` takes the task MIpost of XP-2 by default.
         preset, marker, lead_in, first_volume: see [`Timing`].
+        remove_scanner_artifacts (`bool`, *optional*): remove gradient and pulse artefacts of raw in-scanner EEG; by
+            default where the layout knows that the EEG is raw (`"xp2"` with `eeg="raw"`).
         num_validation, num_test, seed: of the split by subject, the scheme `default`; see [`make_schemes`] for others.
         skip_invalid: leave unusable runs out, instead of refusing all.
         num_jobs: processes.
@@ -65,8 +69,11 @@ def prepare_dataset(
     if preset == "calhas" and layout == "xp2":
         options.setdefault("tasks", "MIpost")
     search = find_runs(root, layout, **options)
+    runs = calhas_runs(search.runs, layout) if preset == "calhas" else list(search.runs)
+    if remove_scanner_artifacts is not None:
+        runs = [dataclasses.replace(run, raw_eeg=remove_scanner_artifacts) for run in runs]
     path = build_pairs(
-        calhas_runs(search.runs, layout) if preset == "calhas" else search.runs,
+        runs,
         output,
         eeg_processor=EEGProcessor(**settings["eeg_processor"]),
         volume_processor=VolumeProcessor(**settings["volume_processor"]),

@@ -92,8 +92,24 @@ def _section(report: RunReport) -> str:
         ("Missing electrodes", ", ".join(report.missing_electrodes) or "none"),
         ("Rejected volumes", spans(report.rejected_volumes) or "none"),
     ]
+    if report.artifacts is not None:
+        facts += _artifacts(report.artifacts)
     warnings = "".join(f'<p class="warning">{escape(warning)}</p>' for warning in report.warnings)
     return f"<h2>{escape(report.name)}</h2>{warnings}{_table(('', ''), facts)}{_timeline(report)}{_residuals(report)}"
+
+
+def _artifacts(artifacts: dict) -> list[tuple[str, str]]:
+    gradient = artifacts["gradient"]
+    start, stop = gradient["scanned"]
+    removed = (
+        f"{gradient['num_volumes']} volumes from {start:.3f} to {stop:.3f} s ({gradient['num_unmarked']} without a "
+        f"marker); {gradient['power_before']:.1f} dB at the volume rate's harmonics before, "
+        f"{gradient['power_after']:.1f} dB after; {gradient['raw_rate']:g} Hz before, {gradient['rate']:g} Hz after"
+    )
+    beats = f"{artifacts['num_beats']} heart beats"
+    if artifacts["num_beats"]:
+        beats += f" from {artifacts['beats_from']}, {artifacts['heart_rate']:.0f} a minute"
+    return [("Gradient artefact removed", removed), ("Pulse artefact removed", beats)]
 
 
 def _timeline(report: RunReport) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..errors import RecordingError
 from ..recordings.eeg import EEGRecording, Marker
+from ..recordings.eeg_file import EEGFile
 
 SPACING_TOLERANCE = 0.01  # share of the repetition time, of a single step
 MEAN_TOLERANCE = 0.005  # share of the repetition time, of the mean step: a clock that lies, not one that drifts
@@ -57,7 +58,11 @@ class _Train:
 
 
 def stated_alignment(
-    recording: EEGRecording, first_volume: float, num_volumes: int, repetition_time: float, origin: str = "stated"
+    recording: EEGRecording | EEGFile,
+    first_volume: float,
+    num_volumes: int,
+    repetition_time: float,
+    origin: str = "stated",
 ) -> Alignment:
     """Onsets from a constant, for EEG without volume markers; markers that are there are compared with it.
 
@@ -92,7 +97,7 @@ def stated_alignment(
 
 
 def find_alignment(
-    recording: EEGRecording,
+    recording: EEGRecording | EEGFile,
     num_volumes: int,
     repetition_time: float,
     *,
@@ -213,7 +218,7 @@ def spans(volumes: Sequence[int] | np.ndarray) -> str:
 
 
 def _no_marker(
-    recording: EEGRecording,
+    recording: EEGRecording | EEGFile,
     events: dict[str, np.ndarray],
     candidates: dict[str, np.ndarray],
     trains: dict[str, _Train | None],

@@ -94,7 +94,8 @@ def read_header(path: str | os.PathLike) -> BrainVisionHeader:
 def read_signals(header: BrainVisionHeader, channels: list[int]) -> np.ndarray:
     """The named channels' signals, `[channel, time]` float64 in volts."""
     try:
-        samples = np.fromfile(header.data_path, dtype=header.sample_type)
+        # Mapped, so that a few channels of a long recording take the memory of a few channels.
+        samples: np.ndarray = np.memmap(header.data_path, dtype=header.sample_type, mode="r")
         if header.orientation == "MULTIPLEXED":
             samples = samples.reshape(header.num_points, len(header.names)).T
         else:

@@ -25,6 +25,7 @@ NOT_EEG = re.compile(
     r"ECG|EKG|EOG|EMG|STATUS|TRIG|STIM|STI\b|PHOTIC|RESP|PULSE|PLETH|GSR|EDA|TEMP|SPO2|ACC|ANNOT|EVENT|AUX|MISC|MARK",
     re.IGNORECASE,
 )
+ECG = re.compile(r"ECG|EKG", re.IGNORECASE)
 # Least-squares sphere through all the montage's electrodes in MNE's head coordinates, in metres. Fixed, so that an
 # interpolated electrode does not move when another one is missing too.
 HEAD_CENTRE = (0.0, 0.0146, 0.0408)
@@ -83,6 +84,11 @@ def pick_electrodes(names: Sequence[str], source: str) -> dict[str, int]:
             remedy="Rename the channels after the cap's montage.",
         )
     return electrodes
+
+
+def ecg_channel(names: Sequence[str]) -> int | None:
+    """Index of the first channel that is named as an electrocardiogram, or `None`."""
+    return next((index for index, name in enumerate(names) if ECG.search(str(name))), None)
 
 
 @functools.lru_cache(maxsize=32)

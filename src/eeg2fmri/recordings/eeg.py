@@ -6,45 +6,25 @@ import logging
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import mne
 import numpy as np
 
-from ..errors import FileError, InputError, RecordingError
+from ..errors import InputError, RecordingError
 from ..shapes import EEGSignals
-from . import brainvision
-from .channels import canonical_name, pick_electrodes, quiet_mne
-from .edf import check_edf
-from .matlab import check_matlab
-from .pointers import check_file
+from .channels import canonical_name, pick_electrodes
+from .eeg_file import EEGFile, Marker, open_eeg
 
-__all__ = ["EEGRecording", "Marker", "canonical_name", "eeg_from_array", "read_eeg"]
+__all__ = ["EEGRecording", "Marker", "canonical_name", "eeg_from_array", "open_eeg", "read_eeg"]
 
 logger = logging.getLogger(__name__)
 
-FORMATS = (".vhdr", ".edf", ".bdf", ".gdf", ".set", ".fif", ".fif.gz", ".cnt", ".cdt", ".lay", ".nxe", ".eeg", ".data")
 MAX_SAMPLING_RATE = 1e6  # Hz
 # What an electrode varies by within a second. The lower bound lies below any EEG, the upper one above the gradient
 # artefact that EEG recorded inside a scanner carries (amplifiers saturate at 16 mV). The bounds are less than a factor
 # of 1e6 apart, so no recording stays plausible when volts and microvolts are taken for each other.
 PLAUSIBLE_VOLTS = (1e-7, 2e-2)
 MAX_FLAT_SHARE = 0.25
-# No format stores a sample in less than a bit or so: more samples than this come from a damaged header.
-MAX_SAMPLES_PER_BYTE = 16
-
-
-@dataclass(frozen=True)
-class Marker:
-    """An event in the recording.
-
-    Args:
-        onset (`float`): seconds from the first sample.
-        description (`str`): such as `"Response/R128"`.
-    """
-
-    onset: float
-    description: str
 
 
 @dataclass(frozen=True)
@@ -88,14 +68,15 @@ class EEGRecording:
         return self.signals.shape[1] / self.sampling_rate
 
 
-def read_eeg(source: str | os.PathLike | mne.io.BaseRaw | EEGRecording) -> EEGRecording:
+def read_eeg(source: str | os.PathLike | mne.io.BaseRaw | EEGFile | EEGRecording) -> EEGRecording:
     """Read a recording and check it: electrodes by canonical name, volts, plausible and finite samples.
 
     Channels that are no EEG electrode, flat electrodes and those that MNE marks as bad are left out with a log line.
 
     Args:
-        source (`str`, `os.PathLike`, `mne.io.BaseRaw` or `EEGRecording`):
-            a file (BrainVision, EDF, BDF, GDF, EEGLAB, FIF, CNT, ...), an object of MNE, or a recording as it is.
+        source (`str`, `os.PathLike`, `mne.io.BaseRaw`, [`EEGFile`] or `EEGRecording`):
+            a file (BrainVision, EDF, BDF, GDF, EEGLAB, FIF, CNT, ...), an object of MNE, a file that is open, or a
+            recording as it is.
 
     Raises:
         FileError: when the file is missing, a pointer to its content, damaged, or in no known format.
@@ -104,24 +85,9 @@ def read_eeg(source: str | os.PathLike | mne.io.BaseRaw | EEGRecording) -> EEGRe
     """
     if isinstance(source, EEGRecording):
         return source
-    if isinstance(source, mne.io.BaseRaw):
-        return _from_raw(source, _raw_name(source))
-    if not isinstance(source, str | os.PathLike):
-        raise InputError(
-            "eeg",
-            found=type(source).__name__,
-            expected="a path, an mne Raw object or an EEGRecording",
-            remedy="Arrays go through eeg_from_array, with electrode names and sampling rate.",
-        )
-    path = check_file(source)
-    suffix = _checked_suffix(path)
-    if suffix == ".vhdr":
-        return _from_brainvision(path)
-    if suffix in (".edf", ".bdf"):
-        check_edf(path)
-    if suffix == ".set":
-        check_matlab(path)
-    return _from_raw(_open_with_mne(path), str(path))
+    file = source if isinstance(source, EEGFile) else open_eeg(source)
+    signals = file.read(list(file.electrodes.values()))
+    return checked_recording(signals, tuple(file.electrodes), file.sampling_rate, file.markers, file.source)
 
 
 def eeg_from_array(
@@ -148,87 +114,15 @@ def eeg_from_array(
             expected="one name for each row of [electrode, time]",
             remedy="Give the names in the order of the rows; transpose the array if it is [time, electrode].",
         )
-    return _checked(signals, pick_electrodes(names, source), sampling_rate, (), source)
+    rows = pick_electrodes(names, source)
+    return checked_recording(signals[list(rows.values())], tuple(rows), sampling_rate, (), source)
 
 
-def _from_brainvision(path: Path) -> EEGRecording:
-    header = brainvision.read_header(path)
-    measured = [index for index, scale in enumerate(header.scales) if np.isfinite(scale)]
-    electrodes = pick_electrodes([header.names[index] for index in measured], str(path))
-    signals = brainvision.read_signals(header, [measured[index] for index in electrodes.values()])
-    markers = tuple(Marker(onset, description) for onset, description in brainvision.read_markers(header))
-    rows = {name: row for row, name in enumerate(electrodes)}
-    return _checked(signals, rows, header.sampling_rate, markers, str(path))
-
-
-def _checked_suffix(path: Path) -> str:
-    name = path.name.lower()
-    if name.endswith((".eeg", ".dat", ".vmrk")) and os.path.lexists(path.with_suffix(".vhdr")):
-        found, remedy = "a part of a BrainVision recording", f"Give the header: {path.with_suffix('.vhdr').name}."
-    elif name.endswith(FORMATS):
-        return max((suffix for suffix in FORMATS if name.endswith(suffix)), key=len)
-    else:
-        found, remedy = f"the suffix {path.suffix!r}", "Convert the recording, or open it with MNE and pass the Raw."
-    raise FileError(path, found=found, expected=f"one of {' '.join(FORMATS)}", remedy=remedy)
-
-
-def _open_with_mne(path: Path) -> mne.io.BaseRaw:
-    try:
-        with quiet_mne(str(path)):
-            raw = mne.io.read_raw(path, preload=False)
-            files = [Path(name) for name in raw.filenames if name is not None]
-            num_samples = len(raw.ch_names) * raw.n_times
-    except Exception as error:  # the readers of damaged files fail in every way there is
-        raise _unreadable(path, error) from error
-    homes = {path.parent.resolve(), path.resolve().parent}
-    strangers = [file for file in files if file.parent.resolve() not in homes]
-    if strangers:
-        raise FileError(
-            path,
-            found=f"data in another folder ({strangers[0]})",
-            expected="all of the recording's files in one folder",
-            remedy="Put the files side by side and correct the name inside the header.",
-        )
-    num_bytes = sum(file.stat().st_size for file in {path, *files} if file.exists())
-    if num_samples > MAX_SAMPLES_PER_BYTE * num_bytes:
-        raise FileError(
-            path,
-            found=f"a header that promises {num_samples} samples in {num_bytes} bytes",
-            expected="a header that fits the file's size",
-            remedy="The header is damaged: download or export the file again.",
-        )
-    return raw
-
-
-def _from_raw(raw: mne.io.BaseRaw, source: str) -> EEGRecording:
-    bad = set(raw.info["bads"])
-    if bad:
-        logger.warning("%s: channels marked as bad are left out: %s", source, ", ".join(sorted(bad)))
-    kinds = raw.get_channel_types()
-    channels = [
-        index
-        for index, (name, kind) in enumerate(zip(raw.ch_names, kinds, strict=True))
-        if kind == "eeg" and name not in bad
-    ]
-    electrodes = pick_electrodes([raw.ch_names[index] for index in channels], source)
-    try:
-        with quiet_mne(source):
-            signals = raw.get_data(picks=[channels[index] for index in electrodes.values()])
-            # Onsets count from the measurement's start, also where the first samples were cropped away.
-            onsets = np.asarray(raw.annotations.onset, dtype=float) - raw.first_time
-            descriptions = [str(description) for description in raw.annotations.description]
-    except Exception as error:
-        raise _unreadable(source, error) from error
-    markers = sorted(map(Marker, onsets.tolist(), descriptions), key=lambda marker: marker.onset)
-    rows = {name: row for row, name in enumerate(electrodes)}
-    return _checked(signals, rows, raw.info["sfreq"], tuple(markers), source)
-
-
-def _checked(
-    signals: np.ndarray, rows: dict[str, int], rate: float, markers: tuple[Marker, ...], source: str
+def checked_recording(
+    signals: np.ndarray, electrodes: tuple[str, ...], rate: float, markers: tuple[Marker, ...], source: str
 ) -> EEGRecording:
-    """The recording of the electrodes in `rows` (name to row), after all checks of its content."""
-    recording = EEGRecording(signals[list(rows.values())], tuple(rows), rate, markers, source)
+    """The recording of these electrodes `[electrode, time]`, after all checks of its content."""
+    recording = EEGRecording(signals, electrodes, rate, markers, source)
     flat = np.ptp(recording.signals, axis=1) == 0
     names = [name for name, is_flat in zip(recording.electrodes, flat, strict=True) if is_flat]
     if len(names) > MAX_FLAT_SHARE * len(flat) or len(flat) - len(names) < 2:
@@ -326,18 +220,4 @@ def _as_rate(rate: object, source: str) -> float:
         found=f"sampling rate {rate!r}",
         expected=f"a number above 0 and up to {MAX_SAMPLING_RATE:g} Hz",
         remedy="Give the sampling rate in hertz.",
-    )
-
-
-def _raw_name(raw: mne.io.BaseRaw) -> str:
-    names = [str(name) for name in raw.filenames if name is not None]
-    return names[0] if names else "mne Raw"
-
-
-def _unreadable(source: str | os.PathLike, error: Exception) -> FileError:
-    return FileError(
-        source,
-        found=f"that it can't be read ({type(error).__name__}: {' '.join(str(error).split())[:200]})",
-        expected="a complete recording in the format of its suffix",
-        remedy="The file is damaged or mislabelled: download or export it again.",
     )

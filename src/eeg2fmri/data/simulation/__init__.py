@@ -7,6 +7,7 @@ from .levels import LEVELS, Level
 from .networks import BAND_NAMES, BANDS, DARK_NETWORK, NETWORK_NAMES, NETWORKS, Network
 from .presets import PRESETS, Preset
 from .run import SimulatedRun, simulate_run
+from .scanner_artifacts import with_scanner_artifacts
 from .task import Blocks
 from .write import write_run
 
@@ -27,5 +28,6 @@ __all__ = [
     "simulate_dataset",
     "simulate_run",
     "subject_label",
+    "with_scanner_artifacts",
     "write_run",
 ]

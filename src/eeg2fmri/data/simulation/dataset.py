@@ -18,6 +18,7 @@ from .layouts import Layout, find_layout
 from .levels import Level, find_level
 from .presets import Preset, find_preset
 from .run import check_num_volumes, simulate_run, volume_times
+from .scanner_artifacts import with_scanner_artifacts
 from .sidecars import write_json, write_table
 from .streams import check_number
 
@@ -44,6 +45,7 @@ def simulate_dataset(
     first_subject: int = 0,
     eeg_front: float = 0.0,
     dropped_markers: float = 0,
+    raw_eeg: bool = False,
 ) -> Path:
     """Simulate a data set and publish it all at once.
 
@@ -78,6 +80,8 @@ def simulate_dataset(
         first_subject (`int`): counted from 0.
         eeg_front (`float`): seconds of EEG added to the front of every recording (negative: cut off it).
         dropped_markers (`float`): how many volume markers are missing in every recording, or below 1 their share.
+        raw_eeg (`bool`): write EEG as the amplifier records it in a scanner: at 1 kHz or more, with gradient and pulse
+            artefact. Without it, the same arguments give the same EEG free of them.
 
     Returns:
         `Path`: the data set's root.
@@ -102,10 +106,8 @@ def simulate_dataset(
     runs = {subject: used.runs(preset, used.subject_label(subject), num_runs) for subject in subjects}
     with publish_folder(output) as root:
         _write_description(root, preset, level, seed, used, subjects)
-        jobs = [
-            (root, preset, level, seed, subject, runs[subject], num_volumes, eeg_front, dropped_markers)
-            for subject in subjects
-        ]
+        changes = (num_volumes, eeg_front, dropped_markers, raw_eeg)
+        jobs = [(root, preset, level, seed, subject, runs[subject], *changes) for subject in subjects]
         with tqdm(total=num_subjects, desc="Simulating", unit="subject", disable=None) as progress:
             for count, name in enumerate(_completed(jobs, num_jobs), start=1):
                 progress.update()
@@ -141,13 +143,15 @@ def _simulate_subject(
     num_volumes: int,
     eeg_front: float,
     dropped_markers: float,
+    raw_eeg: bool,
 ) -> str:
     layout = find_layout(preset.layout)
     label = layout.subject_label(subject)
     for number, (task, run_label) in enumerate(runs):
         of_task = dataclasses.replace(preset, task=task)
         run = simulate_run(of_task, level, seed=seed, subject=subject, run=number, num_volumes=num_volumes)
-        layout.write_run(export_run(run, eeg_front, dropped_markers), root, label, run_label)
+        run = export_run(run, eeg_front, dropped_markers)
+        layout.write_run(with_scanner_artifacts(run) if raw_eeg else run, root, label, run_label)
     return f"sub-{label}"
 
 

@@ -43,6 +43,7 @@ class SimulatedRun:
         seed, subject, run (`int`): which one.
         eeg_front (`float`): seconds of EEG that an export added to the front (or cut off it, negative).
         dropped_markers: the volumes, counted from 0, whose marker an export lost.
+        raw_eeg (`bool`): whether EEG and ECG carry the scanner's artefacts, see `with_scanner_artifacts`.
     """
 
     eeg: np.ndarray
@@ -62,6 +63,7 @@ class SimulatedRun:
     run: int
     eeg_front: float = 0.0
     dropped_markers: tuple[int, ...] = ()
+    raw_eeg: bool = False
 
 
 def simulate_run(

@@ -20,6 +20,7 @@ _PURPOSES = (
     "task",
     "markers",
     "front",
+    "scanner",
 )
 
 

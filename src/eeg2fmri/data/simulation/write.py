@@ -94,6 +94,7 @@ def write_truth(run: SimulatedRun, folder: Path, stem: str) -> list[Path]:
         "eeg_front": run.eeg_front,
         "first_volume_onset": float(run.volume_onsets[0]),
         "dropped_markers": list(run.dropped_markers),
+        "raw_eeg": run.raw_eeg,
         "network_names": list(run.truth["network_names"]),
         "band_names": list(run.truth["band_names"]),
         "preset": dataclasses.asdict(run.preset),

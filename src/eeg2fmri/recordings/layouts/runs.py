@@ -27,6 +27,8 @@ class RunFiles:
         markers_from (`Path`, *optional*): header of the recording that the EEG was cut from, for its markers; those
             of the EEG's own file are not used then. Its signals need not be there.
         markers_shift (`float`): seconds that make times in `markers_from` times in the EEG.
+        raw_eeg (`bool`): whether the EEG is as recorded in the scanner: its gradient and pulse artefacts are to be
+            removed.
     """
 
     subject: str
@@ -39,6 +41,7 @@ class RunFiles:
     repetition_time: float | None = None
     markers_from: Path | None = None
     markers_shift: float = 0.0
+    raw_eeg: bool = False
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,7 @@ def search_xp2(root: str | os.PathLike, eeg: str = "preprocessed", tasks: str = 
             continue
         subject = name.split("_")[0].removeprefix("sub-")
         shift = _shift_from_raw(raw[name], recordings[name]) if eeg == "preprocessed" and name in raw else None
-        run = RunFiles(subject, name, recordings[name], images[name])
+        run = RunFiles(subject, name, recordings[name], images[name], raw_eeg=eeg == "raw")
         runs.append(run if shift is None else replace(run, markers_from=raw[name], markers_shift=shift))
     return RunSearch(tuple(runs), tuple(problems))
 
