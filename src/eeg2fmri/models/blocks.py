@@ -18,6 +18,7 @@ MAX_AXIS = 4096
 MAX_CHANNELS = 8192
 MAX_LEVELS = 8
 MAX_LAYERS = 16
+MAX_PATCH = 16
 MAX_PARAMETERS = 2**30
 
 
@@ -194,6 +195,22 @@ class ResnetBlock3D(nn.Module):
             time_shift = self.time_projection(F.silu(time_embedding))
             hidden_states = hidden_states + time_shift[:, :, None, None, None]
         return residual + self.block_2(hidden_states)
+
+
+def space_to_depth(sample: torch.Tensor, size: int) -> torch.Tensor:
+    """Cubes of voxels to channels: `[B, C, D, H, W]` to `[B, C * size**3, D / size, H / size, W / size]`."""
+    if size == 1:
+        return sample
+    cubes = sample.unflatten(4, (-1, size)).unflatten(3, (-1, size)).unflatten(2, (-1, size))
+    return cubes.permute(0, 1, 3, 5, 7, 2, 4, 6).flatten(1, 4)
+
+
+def depth_to_space(sample: torch.Tensor, size: int) -> torch.Tensor:
+    """Undo [`space_to_depth`]."""
+    if size == 1:
+        return sample
+    cubes = sample.unflatten(1, (-1, size, size, size)).permute(0, 1, 5, 2, 6, 3, 7, 4)
+    return cubes.flatten(6, 7).flatten(4, 5).flatten(2, 3)
 
 
 def downsample(volume: torch.Tensor) -> torch.Tensor:
