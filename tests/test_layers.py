@@ -28,6 +28,7 @@ SIDEWAYS = {
     ("pipeline", "pipeline_inputs"),
     ("training", "hub"),
     ("generation", "hub"),
+    ("evaluation", "hub"),
     ("generation", "evaluation"),
     ("cli", "generation"),
 }

@@ -199,6 +199,7 @@ def _stored_run(
         "sha256": sha256(path),
         "eeg": run.eeg.name,
         "bold": run.bold.name,
+        "sources": [{"path": run.bold.name, "sha256": sha256(run.bold)}],
         "num_pairs": len(aligned.volumes),
         "volumes": aligned.volumes.tolist(),
         "onsets": np.round(aligned.onsets, 6).tolist(),

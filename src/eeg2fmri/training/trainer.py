@@ -16,10 +16,11 @@ from diffusers.training_utils import EMAModel
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
+from ..data.leaks import training_record
 from ..data.pairs import PairedDataset
 from ..errors import EEG2fMRIError
 from ..files import publish_contents
-from ..hub import save_for_hub
+from ..hub import save_for_hub, write_training_record
 from ..pipeline import EEG2fMRIPipeline
 from ..randomness import seed_for
 from ..recipes import read_recipe
@@ -268,3 +269,4 @@ class Trainer:
         )
         with publish_contents(self.output_dir, last="model_index.json") as folder:
             save_for_hub(pipeline, folder)
+            write_training_record(folder, training_record(self.dataset))
