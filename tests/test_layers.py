@@ -31,6 +31,8 @@ SIDEWAYS = {
     ("evaluation", "hub"),
     ("generation", "evaluation"),
     ("cli", "generation"),
+    ("cli", "evaluation"),
+    ("cli", "hub"),
 }
 FILES = sorted(path for path in SOURCE.rglob("*.py") if path.name != "__init__.py" or path.parent != SOURCE)
 

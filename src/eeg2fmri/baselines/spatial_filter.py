@@ -22,7 +22,7 @@ SOURCES = (
     (-44, 33, 24), (44, 33, 24), (-46, -52, 48), (46, -52, 48),
     (0, 22, 35), (-36, 18, 3), (36, 18, 3),
 )  # fmt: skip
-MONTAGE = "standard_1020"
+MONTAGE = "easycap-M1"
 REGULARISATION = 0.05
 
 
@@ -65,7 +65,7 @@ def _beamformer(electrodes: tuple[str, ...], covariance: np.ndarray) -> np.ndarr
         reg=REGULARISATION,
         pick_ori="max-power",
         weight_norm="unit-noise-gain",
-        reduce_rank=True,
+        reduce_rank=False,
         rank={"eeg": len(electrodes) - 1},
         verbose="ERROR",
     )

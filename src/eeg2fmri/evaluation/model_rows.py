@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
 
-from ..baselines.run import NotAvailable, Prediction
+from ..baselines.run import Prediction
 from ..errors import InputError
+from ..metrics.statistics import MINIMUM_SHIFT
 from ..pipeline import EEG2fMRIPipeline
 from ..randomness import seed_for
 from .runs import DatasetRun
 
 CONTROLS = ("none", "shifted", "other_subject", "zeroed", "unconditional")
-MINIMUM_SHIFT = 40.0  # seconds: beyond the memory of the haemodynamic response
 SPECTRAL_SETTINGS = (
     "electrodes",
     "mode",
@@ -70,11 +71,7 @@ class DiffusionModel:
         return self
 
     def predict(self, run: DatasetRun) -> Prediction:
-        """Generate the run, one sample after the other.
-
-        Raises:
-            NotAvailable: when the run is too short for a shift of 40 s.
-        """
+        """Generate the run, one sample after the other."""
         return Prediction(self._samples(run))
 
     def _samples(self, run: DatasetRun) -> Iterator[np.ndarray]:
@@ -114,14 +111,7 @@ class DiffusionModel:
 
     def _shift(self, run: DatasetRun, position: int, sample: int) -> int:
         """A number of volumes, drawn between 40 s and the run's length less 40 s."""
-        first = int(np.ceil(MINIMUM_SHIFT / run.repetition_time))
-        if 2 * first > len(run.onsets):
-            raise NotAvailable(
-                run.name,
-                found=f"{len(run.onsets)} volumes",
-                expected=f"at least {2 * first}, for a shift of {MINIMUM_SHIFT:g} s to either side",
-                remedy="Evaluate longer runs.",
-            )
+        first = math.ceil(MINIMUM_SHIFT / run.repetition_time)
         draw = np.random.default_rng(seed_for(self.seed, "evaluation shift", position, sample))
         return int(draw.integers(first, len(run.onsets) - first + 1))
 

@@ -24,7 +24,7 @@ from .outside import NIfTIPredictions
 from .report import write_report
 from .rows import MODEL, ONE_SAMPLE, Row, baseline_rows, model_rows
 from .runs import DatasetRun, root_of
-from .scores import check_subjects, primary_kind, score_rows
+from .scores import check_length, check_subjects, primary_kind, score_rows
 from .tables import write_csv
 from .verdict import judge
 
@@ -101,6 +101,8 @@ def evaluate(
     record = None if predictions is not None else read_training_record(folder)
     refuse_leak(record, test)
     runs = [DatasetRun(test, entry, place) for entry in tqdm(test.runs, desc="Test runs", unit="run", disable=None)]
+    for run in runs:
+        check_length(run)
     settings = {"protocol": protocol, **asdict(amount), "steps": num_inference_steps, "seed": seed}
     if predictions is not None:
         own_rows = [Row(MODEL, model, "not known", NIfTIPredictions(predictions, runs))]

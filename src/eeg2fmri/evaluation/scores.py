@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from ..baselines.run import Regions
-from ..errors import InputError
+from ..errors import InputError, RecordingError
 from ..metrics.agreement import functional_connectivity_agreement
 from ..metrics.probabilistic import coverage, crps, variance_ratio, widest_level
 from ..metrics.statistics import (
+    MINIMUM_SHIFT,
     Interval,
     circular_shift_null,
     fisher_mean_interval,
@@ -32,6 +34,7 @@ from .runs import DatasetRun
 
 FEWEST_SUBJECTS = 6  # with fewer, no two-sided sign-flip test over subjects can reach p < 0.05
 NUM_CANDIDATES = 20
+FEWEST_CONNECTED = 3
 COVERAGE = 0.9
 CORRELATIONS = ("r", "r_net_of_global", "r_task_removed", "r_parcel", "r_voxel", "r_dark", "r_other_subject")
 CALIBRATION = ("variance_ratio", "crps", "coverage_90")
@@ -52,6 +55,22 @@ def check_subjects(subjects: Sequence[str]) -> None:
             found=str(count),
             expected=f"at least {FEWEST_SUBJECTS}, for a test over subjects to be able to reach p < 0.05; better 8",
             remedy="Prepare the dataset with more (--test-subjects), or split it into folds.",
+        )
+
+
+def check_length(run: DatasetRun) -> None:
+    """Refuse a run that is too short for its nulls, before anything is generated.
+
+    Raises:
+        RecordingError: when it holds fewer than 20 volumes, or no shift of 40 s to either side.
+    """
+    fewest = max(NUM_CANDIDATES, 2 * math.ceil(MINIMUM_SHIFT / run.repetition_time))
+    if len(run.onsets) < fewest:
+        raise RecordingError(
+            run.name,
+            found=f"{len(run.onsets)} volumes with a whole EEG window",
+            expected=f"at least {fewest}, for shifts of {MINIMUM_SHIFT:g} s in time",
+            remedy="Leave this run out of the test subjects' data.",
         )
 
 
@@ -111,7 +130,8 @@ def _run_scores(i: int, results: Sequence[RunResult], runs: Sequence[DatasetRun]
     scores["r_other_subject"] = _r_with_others(i, results, runs)
     scores["r2"] = float(np.mean(r_squared(predicted, measured)))
     scores["identification"] = float(identification(predicted, measured, NUM_CANDIDATES))
-    scores["connectivity_agreement"] = float(functional_connectivity_agreement(predicted, measured))
+    if np.count_nonzero(chosen) >= FEWEST_CONNECTED:
+        scores["connectivity_agreement"] = float(functional_connectivity_agreement(predicted, measured))
     if len(result.sample_series) > 1:
         samples = result.sample_series[:, :, chosen]
         scores["variance_ratio"] = float(np.mean(variance_ratio(samples, measured)))
