@@ -41,7 +41,7 @@ RECIPE = {
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp("protocol")
-    simulate_dataset(folder / "sim", level="easy", num_subjects=9, num_volumes=60)
+    simulate_dataset(folder / "sim", level="easy", num_subjects=9, num_volumes=70)
     (folder / "recipe.json").write_text(json.dumps(RECIPE))
     prepare_dataset(
         folder / "sim", folder / "pairs", recipe=folder / "recipe.json", num_validation=1, num_test=6, seed=1
@@ -65,13 +65,15 @@ def without_times(folder):
     return {name: {key: value for key, value in row.items() if "seconds" not in key} for name, row in rows.items()}
 
 
+@pytest.mark.slow
 def test_every_output_is_there_and_an_interrupted_evaluation_goes_on(place, tmp_path, monkeypatch):
     def interrupted(*arguments):
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         patch.setattr(protocol, "score_rows", interrupted)
-        evaluate(place, tmp_path / "out")
+        with pytest.raises(KeyboardInterrupt):
+            evaluate(place, tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == [".out.partial"]
 
     def again(self, run):
@@ -84,9 +86,8 @@ def test_every_output_is_there_and_an_interrupted_evaluation_goes_on(place, tmp_
     names = ["model_index.yml", "report.html", "results.csv", "results.json"]
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == names
     assert report["verdict"]["eeg_information"]
-    assert report["rows"]["oracle"]["scores"]["r"]["mean"] == pytest.approx(
-        report["rows"]["model"]["scores"]["r"]["mean"]
-    )
+    planted, oracle = (report["rows"][name]["scores"]["r"]["mean"] for name in ("model", "oracle"))
+    assert planted == pytest.approx(oracle, abs=1e-4)
     assert "spatial_filter_ridge" in report["not_available"]
     text = (tmp_path / "out" / "report.html").read_text()
     assert "EEG information: yes" in text

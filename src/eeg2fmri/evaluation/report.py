@@ -82,8 +82,8 @@ def _verdict(report: dict) -> str:
         f"{len(dataset['test_subjects'])} test subjects, {dataset['num_training_subjects']} training subjects "
         f"({origin} data, {dataset['space']} space, images: {dataset['image_normalisation']}); "
         f"protocol {settings['protocol']}, {settings['samples']} samples, {settings.get('sampler')}, "
-        f"{settings['steps']} steps, seed {settings['seed']}. r: mean over {dataset['scored_regions']}s. Intervals: 95 %, "
-        "bootstrap over subjects."
+        f"{settings['steps']} steps, seed {settings['seed']}. r: mean over {dataset['scored_regions']}s. "
+        "Intervals: 95 %, bootstrap over subjects."
     )
     return (
         f'<div class="{kind}"><h2>{html.escape(verdict["headline"])}</h2><ul>{sentences}</ul></div>'

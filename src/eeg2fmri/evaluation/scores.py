@@ -33,6 +33,7 @@ from .rows import CONTROL_ROWS, MODEL, ORACLE, RIDGE, TRAINING_MEAN
 from .runs import DatasetRun
 
 FEWEST_SUBJECTS = 6  # with fewer, no two-sided sign-flip test over subjects can reach p < 0.05
+FEWEST_SHIFTS = 20  # with 20, the smallest p is 1 / 21
 NUM_CANDIDATES = 20
 FEWEST_CONNECTED = 3
 COVERAGE = 0.9
@@ -62,14 +63,14 @@ def check_length(run: DatasetRun) -> None:
     """Refuse a run that is too short for its nulls, before anything is generated.
 
     Raises:
-        RecordingError: when it holds fewer than 20 volumes, or no shift of 40 s to either side.
+        RecordingError: when it holds too few shifts of 40 s or more for a p below 0.05.
     """
-    fewest = max(NUM_CANDIDATES, 2 * math.ceil(MINIMUM_SHIFT / run.repetition_time))
+    fewest = 2 * math.ceil(MINIMUM_SHIFT / run.repetition_time) + FEWEST_SHIFTS - 1
     if len(run.onsets) < fewest:
         raise RecordingError(
             run.name,
             found=f"{len(run.onsets)} volumes with a whole EEG window",
-            expected=f"at least {fewest}, for shifts of {MINIMUM_SHIFT:g} s in time",
+            expected=f"at least {fewest}, for {FEWEST_SHIFTS} shifts in time of {MINIMUM_SHIFT:g} s or more",
             remedy="Leave this run out of the test subjects' data.",
         )
 
