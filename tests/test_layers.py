@@ -28,8 +28,11 @@ SIDEWAYS = {
     ("pipeline", "pipeline_inputs"),
     ("training", "hub"),
     ("generation", "hub"),
+    ("evaluation", "hub"),
     ("generation", "evaluation"),
     ("cli", "generation"),
+    ("cli", "evaluation"),
+    ("cli", "hub"),
 }
 FILES = sorted(path for path in SOURCE.rglob("*.py") if path.name != "__init__.py" or path.parent != SOURCE)
 

@@ -1,4 +1,4 @@
-"""The command line: `eeg2fmri generate | prepare | simulate | split`. Heavy imports wait until a command runs."""
+"""The command line: `generate | prepare | split | simulate | evaluate`. Heavy imports wait for the command."""
 
 from __future__ import annotations
 
@@ -206,6 +206,58 @@ def split(
     given = {option: value for option, value in options.items() if value is not None}
     for path in make_schemes(pairs, kind, name, **given):
         print(path)
+
+
+@app.command()
+def evaluate(
+    model: Annotated[
+        str, typer.Argument(help="Embedded pipeline's name, a folder, or a Hub id; with --predictions any name.")
+    ],
+    dataset: Annotated[Path, typer.Argument(help="Paired dataset; its test subjects are scored.")],
+    output: Annotated[Path, typer.Option(help="Folder for results and report; must not exist.")],
+    protocol: Annotated[
+        str, typer.Option(help="full, or quick (fewer samples, image scores of 20 volumes).")
+    ] = "full",
+    samples: Annotated[int | None, typer.Option(help="Samples of every volume, instead of the protocol's.")] = None,
+    steps: Annotated[int, typer.Option(help="Denoising steps of a sample.")] = 10,
+    predictions: Annotated[
+        Path | None, typer.Option(help="Folder with a NIfTI for every test run, made by any other model.")
+    ] = None,
+    root: Annotated[Path | None, typer.Option(help="Where the raw dataset is, when it was moved.")] = None,
+    revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of a Hub repository.")] = None,
+    card: Annotated[
+        list[Path] | None, typer.Option(help="Model card or document whose marked table is renewed; repeatable.")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, mps; chosen automatically by default.")] = None,
+    dtype: Annotated[str, typer.Option(help="Of the networks: float32 or bfloat16.")] = "float32",
+    batch_size: Annotated[int, typer.Option(help="Volumes denoised at once.")] = 16,
+    seed: Annotated[int, typer.Option(help="Seed of noise, shifts and bootstrap.")] = 42,
+) -> None:
+    """Score a model beside every baseline and control, and say whether it uses the EEG."""
+    from .evaluation.protocol import evaluate as run_protocol
+    from .evaluation.tables import markdown
+    from .generation import find_device
+    from .hub import update_results
+
+    results = run_protocol(
+        model,
+        dataset,
+        output,
+        protocol=protocol,
+        num_samples=samples,
+        predictions=predictions,
+        root=root,
+        revision=revision,
+        num_inference_steps=steps,
+        batch_size=batch_size,
+        seed=seed,
+        device=str(find_device(device)),
+        dtype=dtype,
+    )
+    text = markdown(results)
+    for path in card or []:
+        update_results(path, text)
+    print(text, *results["verdict"]["sentences"], output / "report.html", sep="\n")
 
 
 def main() -> None:

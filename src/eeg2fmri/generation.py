@@ -79,7 +79,7 @@ def generate_files(
     if output.exists() and not output.is_dir():
         raise FileError(output, found="a file", expected="a folder", remedy="Choose another --output.")
     folder = resolve_model(model, revision)
-    pipe = load_pipeline(folder).to(_device(device))
+    pipe = load_pipeline(folder).to(find_device(device))
     pipe.scheduler = _scheduler(scheduler, pipe.scheduler.config)
     image = pipe(
         recording,
@@ -143,7 +143,12 @@ def write_demo_recording(output: str | os.PathLike, seed: int) -> Path:
     return next(path for path in paths if path.suffix == ".vhdr")
 
 
-def _device(name: str | None) -> torch.device:
+def find_device(name: str | None) -> torch.device:
+    """The device of this name, the first accelerator by default.
+
+    Raises:
+        InputError: when torch has no such device here.
+    """
     if name is None:
         name = torch.accelerator.current_accelerator().type if torch.accelerator.is_available() else "cpu"
     try:

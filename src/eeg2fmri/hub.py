@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .errors import CheckpointError, EEG2fMRIError
+from huggingface_hub import EvalResult, ModelCardData
+
+from .errors import CheckpointError, EEG2fMRIError, FileError
+from .files import publish_file
+from .recordings.pointers import check_file
 
 if TYPE_CHECKING:
     from .pipeline import EEG2fMRIPipeline
 
+TRAINING_FILE = "training.json"
+RESULT_MARKS = ("<!-- results -->", "<!-- /results -->")
+CARD_SCORES = ("r", "r_net_of_global", "r_voxel", "ssim_3d", "ssim_2d", "psnr", "rmse", "ssim_3d_beyond_training_mean")
 EMBEDDED = ("eeg2fmri-sim-small",)
 # For those who load with `DiffusionPipeline.from_pretrained(repo, custom_pipeline=repo, trust_remote_code=True)`.
 PIPELINE_FILE = "from eeg2fmri import EEG2fMRIPipeline  # noqa: F401\n"
@@ -20,6 +28,74 @@ def save_for_hub(pipeline: EEG2fMRIPipeline, folder: str | os.PathLike) -> None:
     """Save a pipeline in the layout of a Hub repository: as `save_pretrained` does, with a one-line `pipeline.py`."""
     pipeline.save_pretrained(folder)
     (Path(folder) / "pipeline.py").write_text(PIPELINE_FILE)
+
+
+def write_training_record(folder: str | os.PathLike, record: dict) -> None:
+    """Note in a pipeline's folder what it was trained on, so that it is never tested on it.
+
+    Args:
+        folder: of the pipeline.
+        record (`dict`): of [`data.leaks.training_record`].
+    """
+    (Path(folder) / TRAINING_FILE).write_text(json.dumps(record, indent=1) + "\n")
+
+
+def read_training_record(folder: str | os.PathLike) -> dict | None:
+    """What a pipeline was trained on; `None` when its folder doesn't say.
+
+    Raises:
+        CheckpointError: when the record is damaged.
+    """
+    path = Path(folder) / TRAINING_FILE
+    if not path.is_file():
+        return None
+    try:
+        record = json.loads(path.read_text())
+        return {name: record[name] for name in ("training_subjects", "training_runs", "dataset_runs")}
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(
+            path, found=f"no readable record ({error})", expected="the training subjects", remedy="Save it again."
+        ) from error
+
+
+def model_index(results: dict) -> str:
+    """The `model-index` block of a model card: the scores that stand beside their controls, as YAML.
+
+    Args:
+        results (`dict`): of [`evaluation.protocol.evaluate`].
+    """
+    dataset, scores = results["dataset"], results["rows"]["model"]["scores"]
+    entries = [
+        EvalResult(
+            task_type="eeg-to-fmri",
+            dataset_type="simulated" if dataset["simulated"] else "measured",
+            dataset_name=dataset["folder"],
+            dataset_split="test",
+            metric_type=score,
+            metric_value=round(values["mean"], 4),
+        )
+        for score, values in scores.items()
+        if values is not None and score in CARD_SCORES
+    ]
+    data = ModelCardData(model_name=results["model"]["name"], eval_results=entries)
+    return str(data.to_yaml()) + "\n"
+
+
+def update_results(path: str | os.PathLike, text: str) -> None:
+    """Put a text between the two result marks of a document, such as a model card.
+
+    Raises:
+        FileError: when it has no marks.
+    """
+    document = check_file(path).read_text()
+    before, first, rest = document.partition(RESULT_MARKS[0])
+    _, second, after = rest.partition(RESULT_MARKS[1])
+    if not (first and second):
+        raise FileError(
+            path, found="no place for results", expected=" and ".join(RESULT_MARKS), remedy="Put both marks into it."
+        )
+    with publish_file(path) as staged:
+        staged.write_text(f"{before}{first}\n{text}\n{second}{after}")
 
 
 def resolve_model(model: str, revision: str | None = None) -> Path:

@@ -1,81 +1,110 @@
-"""Ridge regression from lagged band power: what every model must beat to have learned anything worth its cost."""
+"""Ridge regression from features of the EEG: what a model must beat to have learned anything worth its cost."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
-from ..errors import InputError
-from ..metrics.temporal import temporal_correlation
+from .means import mean_volume
+from .run import NotAvailable, Prediction, Run
 
 PENALTIES = 10.0 ** np.arange(1, 7)
-DECIDING = 5  # every fifth run decides on the penalty
+NUM_FOLDS = 5
 
 
-class SensorRidge:
-    """Linear map from a spectrogram window to region time courses.
+class Ridge:
+    """Linear map from features of the EEG to the regions' percent change.
 
-    Every electrode, frequency and window of the processor's output is a predictor, so that the haemodynamic response
-    is learned with the coupling. The penalty is the one of `PENALTIES` that does best on every fifth run, which the
-    fit for this choice leaves out.
+    The penalty is chosen by cross-validation over subjects, within the training subjects: the one of `PENALTIES`
+    with the highest mean correlation in left-out folds. The features contain the lags, so that the haemodynamic
+    response is learned with the coupling. Its volumes are the training mean, each parcel's voxels changed alike.
+
+    Args:
+        features: of a run, `[N, feature]`.
     """
 
     weights: np.ndarray
     penalty: float
+    mean: np.ndarray
 
-    def fit(self, runs: Iterable[tuple[np.ndarray, np.ndarray]]) -> SensorRidge:
-        """Fit on training runs.
+    def __init__(self, features: Callable[[Run], np.ndarray]):
+        self.features = features
 
-        Args:
-            runs: for each run the windows `[N, C, electrode, frequency, window]` and the series `[N, region]`.
+    def fit(self, runs: Iterable[Run]) -> Ridge:
+        """Fit on training runs, one in memory at a time.
 
         Raises:
-            InputError: with fewer than five runs.
+            NotAvailable: with fewer than two subjects, or what `features` raises.
         """
-        fitting, all_runs = _Moments(), _Moments()
-        deciding, count = [], 0
-        for count, (windows, series) in enumerate(runs, start=1):
-            x, y = _centred(windows.reshape(len(windows), -1)), _centred(series)
-            all_runs.add(x, y)
-            if count % DECIDING == 0:
-                deciding.append((x, y))
-            else:
-                fitting.add(x, y)
-        if count < DECIDING:
-            raise InputError(
-                "runs", found=str(count), expected=f"at least {DECIDING}", remedy="Give more training runs."
+        folds = [_Moments() for _ in range(NUM_FOLDS)]
+        subjects: dict[str, int] = {}
+        kinds = np.ones(0, bool)
+        for run in runs:
+            fold = subjects.setdefault(run.subject, len(subjects)) % NUM_FOLDS
+            folds[fold].add(standardised(self.features(run)), run.series)
+            kinds = ~run.regions.of("dark")
+        if len(subjects) < 2:
+            raise NotAvailable(
+                "training subjects",
+                found=str(len(subjects)),
+                expected="at least two",
+                remedy="Prepare the dataset with more training subjects.",
             )
-        scores = [_score(fitting.solve(penalty), deciding) for penalty in PENALTIES]
-        self.penalty = float(PENALTIES[int(np.argmax(scores))])
-        self.weights = all_runs.solve(self.penalty)
+        folds = folds[: len(subjects)]
+        total = sum(folds[1:], folds[0])
+        scores = [_scores(total - fold, fold, kinds) for fold in folds]
+        self.penalty = float(PENALTIES[int(np.argmax(np.mean(scores, axis=0)))])
+        self.weights = total.solve([self.penalty])[0]
+        self.mean = mean_volume(runs)
         return self
 
-    def predict(self, windows: np.ndarray) -> np.ndarray:
-        """Region series `[N, region]`, each with mean zero over the run, from windows `[N, C, E, F, T]`."""
-        return _centred(windows.reshape(len(windows), -1)) @ self.weights
+    def predict(self, run: Run) -> Prediction:
+        series = standardised(self.features(run)) @ self.weights
+        return Prediction(self._painted(run, series), series)
+
+    def _painted(self, run: Run, series: np.ndarray) -> Iterator[np.ndarray]:
+        parcels = run.regions.of("parcel")
+        change = series[:, parcels] @ (run.regions.weights[parcels] > 0)
+        yield (self.mean * (1 + change.reshape(-1, *self.mean.shape) / 100)).astype(np.float32)
 
 
 class _Moments:
     """Sums over runs that a ridge solution needs, so that no run stays in memory."""
 
-    def __init__(self) -> None:
-        self.covariance: np.ndarray | float = 0.0
-        self.products: np.ndarray | float = 0.0
+    def __init__(self, xx: np.ndarray | float = 0.0, xy: np.ndarray | float = 0.0, yy: np.ndarray | float = 0.0):
+        self.xx, self.xy, self.yy = np.asarray(xx), np.asarray(xy), np.asarray(yy)
 
     def add(self, x: np.ndarray, y: np.ndarray) -> None:
-        self.covariance = self.covariance + x.T @ x
-        self.products = self.products + x.T @ y
+        y = y - y.mean(axis=0)
+        self.xx, self.xy, self.yy = self.xx + x.T @ x, self.xy + x.T @ y, self.yy + (y**2).sum(axis=0)
 
-    def solve(self, penalty: float) -> np.ndarray:
-        covariance = np.asarray(self.covariance)
-        return np.linalg.solve(covariance + penalty * np.eye(len(covariance)), np.asarray(self.products))
+    def __add__(self, other: _Moments) -> _Moments:
+        return _Moments(self.xx + other.xx, self.xy + other.xy, self.yy + other.yy)
+
+    def __sub__(self, other: _Moments) -> _Moments:
+        return _Moments(self.xx - other.xx, self.xy - other.xy, self.yy - other.yy)
+
+    def solve(self, penalties: Iterable[float]) -> list[np.ndarray]:
+        """The weights `[feature, region]` for each penalty."""
+        values, vectors = np.linalg.eigh(self.xx)
+        rotated = vectors.T @ self.xy
+        return [vectors @ (rotated / (np.maximum(values, 0) + penalty)[:, None]) for penalty in penalties]
 
 
-def _score(weights: np.ndarray, runs: list[tuple[np.ndarray, np.ndarray]]) -> float:
-    return float(np.mean([temporal_correlation(x @ weights, y).mean() for x, y in runs]))
+def _scores(rest: _Moments, left_out: _Moments, counted: np.ndarray) -> np.ndarray:
+    """Mean correlation over the counted regions of a left-out fold, `[penalty]`."""
+    scores = []
+    for weights in rest.solve(PENALTIES):
+        shared = (weights * left_out.xy).sum(axis=0)
+        scale = np.sqrt(np.maximum(((left_out.xx @ weights) * weights).sum(axis=0) * left_out.yy, 0))
+        r = np.divide(shared, scale, out=np.zeros_like(shared), where=scale > 0)
+        scores.append(r[counted].mean())
+    return np.array(scores)
 
 
-def _centred(values: np.ndarray) -> np.ndarray:
-    values = np.asarray(values, dtype=np.float64)
-    return values - values.mean(0)
+def standardised(features: np.ndarray) -> np.ndarray:
+    """Features with mean 0 and standard deviation 1 over the run; a constant one is 0."""
+    centred = np.asarray(features, np.float64) - features.mean(axis=0)
+    deviation = centred.std(axis=0)
+    return np.divide(centred, deviation, out=np.zeros_like(centred), where=deviation > 1e-9)

@@ -230,6 +230,14 @@ class VolumeProcessor(ProcessorMixin):
         series = np.moveaxis(_real_volumes(volumes, self.grid_shape, "[volume, x, y, z]"), 0, -1)
         return bold_image(series, reference.affine, repetition_time, first_volume_time, space=self.config.space)
 
+    def to_grid(self, bold: BOLDRun) -> tuple[np.ndarray, np.ndarray]:
+        """A run in its own units on the configured grid, `[volume, z, y, x]`, and that grid's affine.
+
+        Raises:
+            RecordingError: wrong grid or space.
+        """
+        return self._to_grid(bold, self._template())
+
     def pad(self, volumes: np.ndarray, value: float = 0.0) -> np.ndarray:
         """Centre `[..., z, y, x]` of the grid's shape in `[..., D, H, W]`."""
         _require_grid(volumes, self.grid_shape[::-1])

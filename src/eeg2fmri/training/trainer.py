@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 from dataclasses import dataclass
@@ -12,7 +11,9 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import ProjectConfiguration
 
+from ..data.leaks import training_record
 from ..files import publish_contents
+from ..hub import write_training_record
 from ..randomness import seed_for
 from .checks import check_place, check_prior, dataset_identity, open_datasets
 from .config import TrainingConfig
@@ -197,10 +198,10 @@ class Trainer:
             "step": step,
             "reason": reason,
             "last_validation": self._validations[-1] if self._validations else None,
-            "training_subjects": sorted(self.dataset.subjects),
             "settings": self.identity,
+            **training_record(self.dataset),
         }
         with publish_contents(self.output_dir, last=self.model.published_index) as folder:
             self.model.save(folder)
-            (folder / "training.json").write_text(json.dumps(history, indent=1) + "\n")
+            write_training_record(folder, history)
         return end

@@ -1,0 +1,186 @@
+"""Runs of a paired dataset as predictors and scores need them."""
+
+from __future__ import annotations
+
+import csv
+import functools
+import json
+from pathlib import Path
+
+import numpy as np
+from nilearn.glm.first_level import compute_regressor
+from safetensors import safe_open
+from safetensors.numpy import load_file
+
+from ..baselines.run import HIGH_PASS, Regions, Truth
+from ..data.index import INDEX_NAME
+from ..data.paired_dataset import PairedDataset
+from ..data.simulation import DARK_NETWORK
+from ..errors import FileError, InputError, RecordingError
+from ..processing.eeg import EEGProcessor
+from ..processing.filters import brain_mask, remove_drift
+from ..recordings.bold import read_bold
+from ..recordings.eeg import read_eeg
+from .regions import find_regions
+
+NUM_CALIBRATION_VOLUMES = 30
+REST = "rest"
+
+
+class DatasetRun:
+    """A run of a paired dataset with its measured BOLD; see [`baselines.run.Run`] for the attributes.
+
+    Args:
+        dataset ([`PairedDataset`]): any split of it.
+        entry (`dict`): the run in its index.
+        root (`Path`): the dataset that it was prepared from.
+
+    Raises:
+        FileError: when the BOLD file isn't there, or can't be read.
+        RecordingError: when it doesn't fit the paired dataset, or never varies.
+    """
+
+    def __init__(self, dataset: PairedDataset, entry: dict, root: Path):
+        self.name: str = entry["name"]
+        self.subject: str = entry["subject"]
+        self.onsets = np.asarray(entry["onsets"], np.float64)
+        self.eeg_processor = dataset.eeg_processor
+        self._volume_processor = dataset.volume_processor
+        self._pairs = dataset.folder / entry["file"]
+        self._eeg, self._bold = (_find(root, entry[kind]) for kind in ("eeg", "bold"))
+        self._truth = _truth_stem(root, self.name)
+        self.indices = np.asarray(entry["volumes"])
+        with safe_open(self._pairs, framework="numpy") as file:
+            self.columns = file.get_tensor("index")
+        all_volumes, self.affine, repetition_time = self._read()
+        self.num_volumes = len(all_volumes)
+        if repetition_time is None or self.indices.max() >= self.num_volumes:
+            raise RecordingError(
+                self._bold,
+                found=f"{self.num_volumes} volumes",
+                expected=f"the run that was paired, with volume {self.indices.max()}",
+                remedy="Give the root that the dataset was prepared from.",
+            )
+        self.repetition_time = repetition_time
+        self.own_mean = all_volumes[:NUM_CALIBRATION_VOLUMES].mean(axis=0)
+        volumes = all_volumes[self.indices]
+        self.mean = volumes.mean(axis=0)
+        self.mask = brain_mask(self.mean, self._bold)
+        self.regions = self._find_regions()
+        self.series = self.regions.series(volumes, repetition_time)
+        if not self.series.any():
+            raise RecordingError(
+                self._bold,
+                found="volumes that never change",
+                expected="a measured run",
+                remedy="Leave this run out: nothing can be scored against it.",
+            )
+
+    def spectra(self) -> np.ndarray:
+        """Not whitened: regressions on sensors are those of the recorded sensors, whatever the model reads."""
+        config = self.eeg_processor.config
+        if config.baseline != "whitening":
+            return self._stored_spectra()
+        processor = EEGProcessor.from_config({**config, "baseline": "none"})
+        return processor.spectra(read_eeg(self._eeg), processor.columns(self.onsets)[0])
+
+    def windows(self, processor) -> np.ndarray:
+        """Normalised by this EEG processor, `[N, C, electrode, frequency, window]`."""
+        columns = processor.normalise(self._stored_spectra())
+        return np.ascontiguousarray(columns[self.columns].transpose(0, 2, 3, 4, 1))
+
+    def _stored_spectra(self) -> np.ndarray:
+        with safe_open(self._pairs, framework="numpy") as file:
+            return file.get_tensor("spectra").astype(np.float32)
+
+    def volumes(self) -> np.ndarray:
+        return self._read()[0][self.indices]
+
+    def calibration(self):
+        """The run's first 30 volumes, as a recording."""
+        bold = read_bold(self._bold)
+        return type(bold)(bold.volumes[..., :NUM_CALIBRATION_VOLUMES], bold.affine, bold.repetition_time, bold.source)
+
+    @property
+    def truth(self) -> Truth | None:
+        if self._truth is None:
+            return None
+        arrays, names, config = _read_truth(self._truth)
+        driven = [i for i, name in enumerate(names) if name != DARK_NETWORK]
+        return Truth(
+            latents=arrays["latents"].reshape(-1, arrays["latents"].shape[-1]).T.astype(np.float64),
+            latent_times=arrays["latent_times"].astype(np.float64),
+            change=config["level"]["change"] * arrays["coupled"][driven].T[self.indices],
+            maps=arrays["maps"][driven].transpose(0, 3, 2, 1),
+        )
+
+    @functools.cached_property
+    def task(self) -> np.ndarray | None:
+        """Regressors of the run's conditions, `[N, regressor]`, from the events beside the BOLD file; None at rest."""
+        path = self._bold.with_name(self._bold.name.split("_bold.nii")[0] + "_events.tsv")
+        if not path.is_file():
+            return None
+        with open(path, newline="") as file:
+            events = list(csv.DictReader(file, delimiter="\t"))
+        times = self.repetition_time * self.indices
+        regressors = []
+        for condition in sorted({event["trial_type"] for event in events} - {REST}):
+            own = [event for event in events if event["trial_type"] == condition]
+            timing = np.array([[float(event["onset"]), float(event["duration"]), 1.0] for event in own]).T
+            regressors.append(compute_regressor(timing, "spm + derivative", times)[0])
+        if not regressors:
+            return None
+        return remove_drift(np.concatenate(regressors, axis=1), self.repetition_time, HIGH_PASS)
+
+    def _read(self) -> tuple[np.ndarray, np.ndarray, float | None]:
+        bold = read_bold(self._bold)
+        volumes, affine = self._volume_processor.to_grid(bold)
+        return volumes, affine, bold.repetition_time
+
+    def _find_regions(self) -> Regions:
+        maps = None
+        if self._truth is not None:
+            arrays, names, _ = _read_truth(self._truth)
+            maps = dict(zip(names, arrays["maps"].transpose(0, 3, 2, 1), strict=True))
+            if arrays["maps"].shape[1:] != self.mask.T.shape:  # the dataset was prepared on another grid
+                self._truth = maps = None
+        in_mni = self._volume_processor.config.space == "mni"
+        return find_regions(self.mask, self.affine, maps=maps, in_mni=in_mni)
+
+
+def root_of(dataset: PairedDataset, root: Path | None) -> Path:
+    """Where the files lie that the dataset was prepared from.
+
+    Raises:
+        InputError: when neither the caller nor the dataset knows.
+        FileError: when the folder isn't there.
+    """
+    recorded = json.loads((dataset.folder / INDEX_NAME).read_text()).get("source", {}).get("root")
+    if root is None and recorded is None:
+        raise InputError(
+            "root",
+            found="none, and a paired dataset that doesn't record it",
+            expected="the folder that the dataset was prepared from",
+            remedy="Give it with --root.",
+        )
+    path = Path(root if root is not None else recorded)
+    if not path.is_dir():
+        raise FileError(path, found="no folder", expected="the raw dataset", remedy="Give its place with --root.")
+    return path
+
+
+def _find(root: Path, name: str) -> Path:
+    path = root / name  # an absolute name stays as it is
+    if not path.is_file():
+        raise FileError(path, found="no file", expected="a file of the run", remedy="Give its place with --root.")
+    return path
+
+
+def _truth_stem(root: Path, name: str) -> Path | None:
+    path = next((root / "derivatives" / "truth").rglob(f"{name}_truth.safetensors"), None)
+    return None if path is None else path.with_suffix("")
+
+
+def _read_truth(stem: Path) -> tuple[dict[str, np.ndarray], list[str], dict]:
+    config = json.loads(stem.with_suffix(".json").read_text())
+    return load_file(stem.with_suffix(".safetensors")), config["network_names"], config

@@ -1,0 +1,80 @@
+"""The table as CSV, as Markdown for cards, and as cells for the report."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+TITLES = {
+    "r": "r",
+    "r_net_of_global": "r net of global",
+    "r_task_removed": "r, task removed",
+    "r_other_subject": "r, other subjects' BOLD",
+    "r_parcel": "r by parcel",
+    "r_voxel": "r by voxel (brain)",
+    "r_dark": "r, dark region",
+    "r2": "R2",
+    "identification": "identification 1 of 20",
+    "connectivity_agreement": "connectivity agreement",
+    "ssim_3d": "SSIM 3-D",
+    "ssim_3d_beyond_training_mean": "beyond training mean",
+    "ssim_2d": "SSIM 2-D",
+    "ssim_2d_beyond_training_mean": "beyond training mean",
+    "ssim_3d_brain": "SSIM 3-D, brain",
+    "ssim_3d_brain_beyond_training_mean": "beyond training mean",
+    "psnr": "PSNR (dB)",
+    "psnr_beyond_training_mean": "beyond training mean",
+    "rmse": "RMSE",
+    "rmse_beyond_training_mean": "beyond training mean",
+    "variance_ratio": "variance ratio",
+    "crps": "CRPS (%)",
+    "coverage_90": "coverage of 90 %",
+}
+NONE = "-"
+CARD_COLUMNS = ("r", "r_net_of_global", "r_other_subject", "ssim_3d", "rmse")
+
+
+def write_csv(report: dict, path: Path) -> None:
+    """One line for each row and score."""
+    with open(path, "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("row", "sees", "samples", "score", "mean", "low", "high"))
+        for name, row in report["rows"].items():
+            for score, values in row["scores"].items():
+                if values is not None:
+                    numbers = (f"{values[end]:.6g}" for end in ("mean", "low", "high"))
+                    writer.writerow((name, row["sees"], row["samples"], score, *numbers))
+
+
+def cell(values: dict | None) -> str:
+    """A mean with its interval."""
+    return NONE if values is None else f"{values['mean']:.3f} [{values['low']:.3f}, {values['high']:.3f}]"
+
+
+def other_cells(row: dict) -> dict[str, str]:
+    """The columns that are no mean over subjects."""
+    null, share, ridge = row["null"], row["share_of_oracle"], row["beyond_ridge"]
+    return {
+        "p, EEG shifted": NONE if null is None else f"{null['p']:.3f}",
+        "95 % of shifts": NONE if null is None else f"{null['percentile_95']:.3f}",
+        "r beyond ridge": cell(ridge),
+        "share of oracle": NONE if share is None else f"{share:.0%}",
+        "network calls": str(row["network_calls_per_volume"]),
+        "s / volume": f"{row['seconds_per_volume']:.3f}",
+    }
+
+
+def markdown(report: dict) -> str:
+    """The verdict and a short table, for a model card."""
+    titles = ["row", *(TITLES[score] for score in CARD_COLUMNS), "p, EEG shifted"]
+    lines = [f"**{report['verdict']['headline']}**", "", _line(titles), _line(["---"] * len(titles))]
+    for row in report["rows"].values():
+        cells = [cell(row["scores"][score]) for score in CARD_COLUMNS]
+        lines.append(_line([row["title"], *cells, other_cells(row)["p, EEG shifted"]]))
+    dataset = report["dataset"]
+    subjects = f"{len(dataset['test_subjects'])} test subjects, {dataset['num_training_subjects']} training subjects."
+    return "\n".join([*lines, "", subjects])
+
+
+def _line(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"

@@ -1,0 +1,102 @@
+"""The pipeline as a row: what each control changes, and what is kept of several samples."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+import tiny
+from eeg2fmri.baselines.run import Prediction
+from eeg2fmri.errors import InputError, RecordingError
+from eeg2fmri.evaluation.collect import IMAGE_SCORES, Measured, RunResult
+from eeg2fmri.evaluation.model_rows import CONTROLS, DiffusionModel, check_model
+from eeg2fmri.evaluation.regions import find_regions
+
+NUM_VOLUMES = 44
+
+
+def run(number, pipe):
+    windows = np.random.default_rng(number).standard_normal((NUM_VOLUMES, 1, 8, 6, 4)).astype(np.float32)
+    return SimpleNamespace(
+        name=f"run-{number}",
+        subject=str(number),
+        repetition_time=2.0,
+        onsets=8 + 2.0 * np.arange(NUM_VOLUMES),
+        mean=np.zeros(tiny.GRID[::-1]),
+        eeg_processor=pipe.eeg_processor,
+        windows=lambda processor: windows,
+    )
+
+
+@pytest.fixture(scope="module")
+def pipe():
+    return tiny.pipeline()
+
+
+def samples(pipe, runs, control, num_samples=1):
+    model = DiffusionModel(
+        pipe, runs, num_samples=num_samples, num_inference_steps=1, batch_size=16, seed=3, control=control
+    )
+    return list(model.fit([]).predict(runs[0]).samples)
+
+
+def test_controls_change_the_eeg_and_nothing_else(pipe):
+    runs = [run(number, pipe) for number in range(3)]
+    made = {control: samples(pipe, runs, control)[0] for control in CONTROLS}
+    assert {volumes.shape for volumes in made.values()} == {(NUM_VOLUMES, *tiny.GRID[::-1])}
+    for control in CONTROLS[1:]:
+        assert not np.allclose(made[control], made["none"]), control
+    np.testing.assert_array_equal(samples(pipe, runs, "none")[0], made["none"])
+
+
+def test_samples_differ_and_the_first_is_that_of_a_single_one(pipe):
+    runs = [run(number, pipe) for number in range(2)]
+    first, second = samples(pipe, runs, "none", num_samples=2)
+    np.testing.assert_array_equal(first, samples(pipe, runs, "none")[0])
+    assert not np.allclose(first, second)
+
+
+def test_a_model_for_other_spectra_is_refused(pipe):
+    own = run(0, pipe)
+    check_model(pipe, own)
+    own.eeg_processor = SimpleNamespace(config={**pipe.eeg_processor.config, "mode": "complex"})
+    with pytest.raises(InputError, match=r"eeg_processor\.mode log_power"):
+        check_model(pipe, own)
+
+
+class Samples:
+    """A predictor that gives what it was made with."""
+
+    def __init__(self, *volumes):
+        self.volumes = volumes
+
+    def predict(self, run):
+        return Prediction(iter(self.volumes))
+
+
+def test_of_several_samples_the_mean_is_scored_and_the_first_alone(tmp_path):
+    rng = np.random.default_rng(0)
+    shape = (20, 12, 12, 12)
+    volumes = [(100 + rng.standard_normal(shape)).astype(np.float32) for _ in range(4)]
+    mask = np.ones(shape[1:], bool)
+    own = SimpleNamespace(
+        name="one", onsets=np.arange(20), repetition_time=2.0, mask=mask, mean=volumes[0].mean(0),
+        regions=find_regions(mask, np.eye(4)), volumes=lambda: volumes[0],
+    )  # fmt: skip
+    measured = Measured(own, num_image_volumes=3)
+    mean, first = measured.results(Samples(*volumes[1:]))
+    expected, none = measured.results(Samples(np.mean(volumes[1:], axis=0)))
+    assert none is None
+    np.testing.assert_allclose(mean.image, expected.image, atol=1e-4)
+    np.testing.assert_allclose(mean.series, expected.series, atol=1e-4)
+    np.testing.assert_allclose(mean.sample_series.mean(0), mean.series, atol=1e-2)
+    alone, _ = measured.results(Samples(volumes[1]))
+    np.testing.assert_array_equal(first.image, alone.image)
+    assert mean.image.shape == (len(IMAGE_SCORES), 3)
+    perfect, _ = measured.results(Samples(volumes[0]))
+    np.testing.assert_allclose(perfect.image, [[1.0] * 3] * 3 + [[100.0] * 3] + [[0.0] * 3], atol=1e-9)
+    np.testing.assert_allclose(perfect.voxel_r, 1, atol=1e-6)
+    mean.save(tmp_path / "kept.npz")
+    np.testing.assert_array_equal(RunResult.load(tmp_path / "kept.npz").series, mean.series)
+    with pytest.raises(RecordingError, match="NaN"):
+        measured.results(Samples(np.full(shape, np.nan, np.float32)))

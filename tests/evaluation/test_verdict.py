@@ -1,0 +1,113 @@
+"""The verdict on planted models: coupled, shuffled, exchanged, and anatomy alone."""
+
+import numpy as np
+import pytest
+
+from baselines.fake_runs import fake_run
+from eeg2fmri.errors import InputError
+from eeg2fmri.evaluation.collect import IMAGE_SCORES, RunResult
+from eeg2fmri.evaluation.scores import check_subjects, score_rows
+from eeg2fmri.evaluation.verdict import judge
+
+NUM_SUBJECTS = 8
+
+
+def smooth(rng, count=140, regions=5):
+    noise = rng.standard_normal((count + 8, regions))
+    return sum(noise[i : i + count] for i in range(9)) / 3
+
+
+def runs():
+    made = []
+    for seed in range(NUM_SUBJECTS):
+        run = fake_run(seed)
+        run.series, run.task = smooth(np.random.default_rng(seed)), None
+        made.append(run)
+    return made
+
+
+def result(series, ssim=0.5):
+    image = np.full((len(IMAGE_SCORES), 4), ssim)
+    empty = np.zeros((0, *series.shape))
+    return RunResult(image, series, empty, np.full((2, 3, 4), 0.1), np.zeros((2, 3, 4)), np.array(0.01))
+
+
+def verdict(predicted, own_runs, **changes):
+    zeros = [np.zeros_like(run.series) for run in own_runs]
+    ridge = [0.3 * run.series + smooth(np.random.default_rng(50 + i)) for i, run in enumerate(own_runs)]
+    rows = {"training_mean": zeros, "sensor_ridge": ridge, "model": predicted, **changes}
+    results = {name: [result(series) for series in row] for name, row in rows.items()}
+    table = score_rows(results, own_runs, seed=0)
+    for name, row in table.items():
+        row["title"] = name
+    return judge(table, len(own_runs), True, "network"), table
+
+
+def planted(own_runs, mix=0.7):
+    return [mix * run.series + 0.7 * smooth(np.random.default_rng(90 + i)) for i, run in enumerate(own_runs)]
+
+
+def test_a_model_that_uses_the_eeg_is_said_to():
+    own_runs = runs()
+    judged, table = verdict(planted(own_runs), own_runs)
+    assert judged["eeg_information"]
+    assert judged["headline"] == "EEG information: yes"
+    assert table["model"]["null"]["p"] < 0.02
+    assert any("The model is better than a ridge" in sentence for sentence in judged["sentences"])
+
+
+def test_a_shuffled_model_is_called_out():
+    own_runs = runs()
+    rng = np.random.default_rng(0)
+    judged, _ = verdict([series[rng.permutation(len(series))] for series in planted(own_runs)], own_runs)
+    assert not judged["eeg_information"]
+    assert "no EEG information" in judged["headline"]
+    assert any("inside this null" in sentence for sentence in judged["sentences"])
+
+
+def test_exchanged_subjects_are_called_out():
+    own_runs = runs()
+    predicted = planted(own_runs)
+    judged, _ = verdict([*predicted[1:], predicted[0]], own_runs)
+    assert not judged["eeg_information"]
+
+
+def test_a_course_that_all_subjects_share_is_no_eeg_information():
+    """As a paradigm does: it follows the measurement, but every other subject's as well."""
+    own_runs = runs()
+    shared = smooth(np.random.default_rng(7))
+    for run in own_runs:
+        run.series = run.series + shared
+    judged, table = verdict([shared + 0.1 * series for series in planted(own_runs, 0.0)], own_runs)
+    assert table["model"]["null"]["p"] < 0.05
+    assert not judged["eeg_information"]
+
+
+def test_anatomy_alone_is_called_out():
+    own_runs = runs()
+    judged, table = verdict([np.zeros_like(run.series) for run in own_runs], own_runs)
+    assert not judged["eeg_information"]
+    assert table["model"]["scores"]["r"] is None
+    assert any("anatomy only" in sentence for sentence in judged["sentences"])
+    assert any("anatomy, not EEG" in sentence for sentence in judged["sentences"])
+
+
+def test_a_model_as_good_without_its_eeg_does_not_use_it():
+    own_runs = runs()
+    predicted = planted(own_runs)
+    judged, _ = verdict(predicted, own_runs, model_zeroed=predicted)
+    assert not judged["eeg_information"]
+    judged, _ = verdict(predicted, own_runs, model_zeroed=planted(own_runs, 0.0))
+    assert judged["eeg_information"]
+
+
+def test_a_prediction_beyond_the_oracle_is_suspected_of_a_leak():
+    own_runs = runs()
+    judged, _ = verdict([run.series for run in own_runs], own_runs, oracle=planted(own_runs))
+    assert any("Look for a leak" in sentence for sentence in judged["sentences"])
+
+
+def test_too_few_subjects_are_refused():
+    check_subjects(list("abcdef"))
+    with pytest.raises(InputError, match="test subjects: found 5"):
+        check_subjects(list("abcdea"))
