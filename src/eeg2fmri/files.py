@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import glob
 import hashlib
 import logging
 import os
@@ -12,9 +13,13 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from safetensors import SafetensorError
+
 from .errors import EEG2fMRIError, FileError
 
 logger = logging.getLogger(__name__)
+
+STAGING_SUFFIX = ".staging"
 
 
 @contextlib.contextmanager
@@ -37,26 +42,21 @@ def publish_file(path: str | os.PathLike) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def publish_folder(path: str | os.PathLike, *, overwrite: bool = False) -> Iterator[Path]:
+def publish_folder(path: str | os.PathLike) -> Iterator[Path]:
     """Give a temporary folder beside `path` to fill; on a clean exit it becomes `path`, on an error nothing is left.
 
-    Args:
-        path: the folder's final place.
-        overwrite: replace a folder that is already there; without it such a folder is an error.
+    A folder that is already there is never replaced: two renames would be needed, and nothing lies at `path` between.
 
     Raises:
-        FileError: when `path` exists and `overwrite` is not set, or when something can't be written.
+        FileError: when `path` exists, or when something can't be written.
     """
     path = Path(path)
-    if not overwrite:
-        _refuse_existing(path)
+    _refuse_existing(path)
     with _staging(path) as folder:
         staged = folder / path.name
         staged.mkdir()
         yield staged
         _make_durable(staged)
-        if path.exists():
-            os.replace(path, folder / "previous")
         os.replace(staged, path)
         _sync(path.parent)
 
@@ -65,24 +65,59 @@ def publish_folder(path: str | os.PathLike, *, overwrite: bool = False) -> Itera
 def publish_contents(path: str | os.PathLike, *, last: str) -> Iterator[Path]:
     """Give a temporary folder to fill; on a clean exit its items move into the folder `path`, `last` at the very end.
 
-    What else lies in `path` stays. The file named `last`, the one that readers look for first, is removed before
-    anything changes, so that a half-replaced folder never looks whole.
+    What else lies in `path` stays. The file named `last`, the one that readers look for first, is taken away before
+    anything changes, so that a half-replaced folder never looks whole. On an error everything is as it was before.
 
     Raises:
         FileError: when something can't be written.
     """
     path = Path(path)
     with _staging(path) as folder:
-        yield folder
-        _make_durable(folder)
+        staged, previous = folder / path.name, folder / f"{path.name}.previous"
+        staged.mkdir()
+        yield staged
+        _make_durable(staged)
+        previous.mkdir()
         path.mkdir(parents=True, exist_ok=True)
-        (path / last).unlink(missing_ok=True)
-        for item in sorted(folder.iterdir(), key=lambda item: item.name == last):
-            target = path / item.name
-            if target.is_dir():
-                shutil.rmtree(target)
-            os.replace(item, target)
+        names = sorted((item.name for item in staged.iterdir()), key=lambda name: name == last)
+        try:
+            for name in (last, *names):
+                if (path / name).exists():
+                    os.replace(path / name, previous / name)
+            for name in names:
+                os.replace(staged / name, path / name)
+        except OSError:
+            for name in (*names, last):
+                if name in names and not (staged / name).exists():
+                    os.replace(path / name, staged / name)
+                if (previous / name).exists():
+                    os.replace(previous / name, path / name)
+            raise
         _sync(path)
+
+
+def remove_folder(path: str | os.PathLike) -> None:
+    """Remove a folder, which is never seen half-removed.
+
+    Raises:
+        FileError: when it can't be removed.
+    """
+    path = Path(path)
+    with _staging(path) as folder:
+        os.replace(path, folder / path.name)
+
+
+def remove_leftovers(folder: str | os.PathLike, pattern: str) -> None:
+    """Remove what processes that were killed left of publishing `folder/pattern`; what a living one writes stays."""
+    for path in Path(folder).glob(f".{pattern}.*{STAGING_SUFFIX}"):
+        # It may be gone meanwhile, in use, or on a file system without locks.
+        with contextlib.suppress(OSError):
+            descriptor = os.open(path, os.O_RDONLY)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(path)
+            finally:
+                os.close(descriptor)
 
 
 @contextlib.contextmanager
@@ -113,9 +148,9 @@ def resumable_folder(path: str | os.PathLike) -> Iterator[Path | None]:
             except Exception:
                 shutil.rmtree(folder, ignore_errors=True)
                 raise
-    except EEG2fMRIError:
-        raise
-    except OSError as error:
+    except EEG2fMRIError as error:
+        raise _named_as_final(error, folder, path) from error.__cause__
+    except (OSError, SafetensorError) as error:
         raise _unwritable(path, error) from error
 
 
@@ -152,7 +187,7 @@ def _refuse_existing(path: Path) -> None:
             path,
             found="something already there",
             expected="a path that is free",
-            remedy="Choose another output, or ask for it to be overwritten.",
+            remedy="Choose another output, or remove it first.",
         )
 
 
@@ -161,26 +196,57 @@ def _staging(path: Path) -> Iterator[Path]:
     """A temporary folder on the same file system as `path`, always removed at the end."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        remove_leftovers(path.parent, glob.escape(path.name))
+        folder, descriptor = _locked_folder(path)
     except OSError as error:
         raise _unwritable(path, error) from error
     try:
         yield folder
-    except FileError:
-        raise
-    except OSError as error:
+    except EEG2fMRIError as error:
+        raise _named_as_final(error, folder / path.name, path) from error.__cause__
+    except (OSError, SafetensorError) as error:
         raise _unwritable(path, error) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        os.close(descriptor)
 
 
-def _unwritable(path: Path, error: OSError) -> FileError:
+def _locked_folder(path: Path) -> tuple[Path, int]:
+    """A new temporary folder beside `path`, locked for as long as this process lives, and the lock's descriptor."""
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=STAGING_SUFFIX, dir=path.parent))
+        # Before it is locked, another process may take it for a leftover.
+        with contextlib.suppress(FileNotFoundError):
+            descriptor = os.open(folder, os.O_RDONLY)
+            with contextlib.suppress(OSError):
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if folder.exists():
+                return folder, descriptor
+            os.close(descriptor)
+
+
+def _named_as_final(error: EEG2fMRIError, staged: Path, path: Path) -> EEG2fMRIError:
+    """An error about a file in a temporary folder as one about the file that it was to become."""
+    if not Path(error.subject).is_relative_to(staged):
+        return error
+    subject = path / Path(error.subject).relative_to(staged)
+    return type(error)(subject, found=error.found, expected=error.expected, remedy=error.remedy)
+
+
+def _unwritable(path: Path, error: Exception) -> FileError:
     return FileError(
         path,
-        found=f"that it can't be written ({error.strerror or error})",
+        found=f"that it can't be written ({getattr(error, 'strerror', None) or error})",
         expected="a writable place with enough room",
         remedy="Check permissions and free space; nothing was left behind.",
     )
+
+
+def _make_durable(folder: Path) -> None:
+    """A folder and all in it: on the disk, and with the usual permissions."""
+    for item in (*sorted(folder.rglob("*")), folder):
+        _sync(item)
+        _apply_umask(item)
 
 
 def _sync(path: Path) -> None:
@@ -189,13 +255,6 @@ def _sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _make_durable(folder: Path) -> None:
-    """Sync a folder and all that is in it, and give it the permissions of the user's umask."""
-    for item in (*sorted(folder.rglob("*")), folder):
-        _sync(item)
-        _apply_umask(item)
 
 
 def _apply_umask(path: Path) -> None:

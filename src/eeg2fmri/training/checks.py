@@ -7,6 +7,7 @@ import json
 import shutil
 from pathlib import Path
 
+from accelerate import Accelerator, DistributedType
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
@@ -108,6 +109,21 @@ def check_place(config: TrainingConfig, network: nn.Module) -> None:
             found=f"{free / 1e9:.2f} GB free",
             expected=f"{needed / 1e9:.2f} GB, for {new_checkpoints} checkpoints and the published model",
             remedy="Make room, choose another disk, or lower --checkpoints_total_limit.",
+        )
+
+
+def check_sharding(accelerator: Accelerator) -> None:
+    """Refuse the first generation of FSDP, whose flattened shards do not know the weights that they belong to.
+
+    Raises:
+        InputError: with the setting to change.
+    """
+    if accelerator.distributed_type == DistributedType.FSDP and not accelerator.is_fsdp2:
+        raise InputError(
+            "fsdp_version",
+            found="1",
+            expected="2",
+            remedy="Set `fsdp_version: 2` in Accelerate's configuration, as in scripts/configs/fsdp.yaml.",
         )
 
 

@@ -43,10 +43,11 @@ def dry_run(config: TrainingConfig, recipe: dict[str, dict]) -> str:
         step, _ = _timed(state.optimizer_step)
         save, _ = _timed(state.save)
         trainer.accelerator.wait_for_everyone()
-        if trainer.accelerator.is_main_process:
+        # Sharded weights are loaded by all processes together, but only one of them has this temporary folder.
+        if trainer.accelerator.is_main_process and not trainer.accelerator.is_fsdp2:
             checkpoint = find_checkpoint(trainer.output_dir, "latest")
             assert checkpoint is not None  # it was saved above
-            load_checkpoint(checkpoint, state.bare_network, state.ema, state.optimizer, trainer.identity)
+            load_checkpoint(checkpoint, state.bare_network, state.ema, state.optimizer.optimizer, trainer.identity)
         validation, scores = _timed(trainer.validate)
         memory = memory_gigabytes(trainer.accelerator.device)
         trainer.accelerator.wait_for_everyone()

@@ -141,16 +141,15 @@ class TrainingState:
 
     def save(self) -> None:
         """Save a checkpoint of this step, and prune the oldest."""
-        if not self.accelerator.is_main_process:
-            return
         save_checkpoint(
             self.output_dir,
             self.step,
             self.bare_network,
             self.ema,
-            self.optimizer,
+            self.optimizer.optimizer,
             self.identity,
             self.config.checkpoints_total_limit,
+            self.accelerator.is_main_process,
         )
 
     def _make_batches(self) -> Iterator[tuple[list[int], dict[str, torch.Tensor]]]:
@@ -174,7 +173,7 @@ class TrainingState:
         if path is None:
             logger.info("No checkpoint in %s: training starts anew.", self.output_dir)
             return 0
-        return load_checkpoint(path, self.bare_network, self.ema, self.optimizer, self.identity)
+        return load_checkpoint(path, self.bare_network, self.ema, self.optimizer.optimizer, self.identity)
 
     def _check_finite(self, loss: float, gradient_norm: float, losses: torch.Tensor, indices: list[int]) -> None:
         if math.isfinite(loss) and math.isfinite(gradient_norm):

@@ -15,9 +15,10 @@ from ..data.leaks import training_record
 from ..files import publish_contents
 from ..hub import write_training_record
 from ..randomness import seed_for
-from .checks import check_place, check_prior, dataset_identity, open_datasets
+from .checks import check_place, check_prior, check_sharding, dataset_identity, open_datasets
 from .config import TrainingConfig
 from .flags import save_settings
+from .folder_lock import FolderLock
 from .models import MODELS
 from .picture import draw_samples
 from .run_log import LogFile, check_tracker, memory_gigabytes, progress_bar, start_tracker, track_picture
@@ -25,6 +26,7 @@ from .scores import sample_scores
 from .signals import StopRequest
 from .state import TrainingState
 from .validation import Validator, validations_without_gain
+from .weights import averaged_weights, models_with
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,8 @@ class Trainer:
             check_prior(config.prior, data)
         self.model = MODELS[config.model](config, recipe, self.dataset)
         check_place(config, self.model.network)
+        check_sharding(self.accelerator)
+        self.lock = FolderLock(self.output_dir) if self.accelerator.is_main_process else None
         if config.gradient_checkpointing:
             self.model.enable_gradient_checkpointing()
         self.identity = {
@@ -120,6 +124,8 @@ class Trainer:
             return self._stopped(signal_number) if signal_number else self._publish()
         finally:
             self.accelerator.end_training()
+            if self.lock:
+                self.lock.release()
 
     def validate(self) -> dict[str, float]:
         """Losses of the averaged weights and, if asked for, scores and a picture of generated volumes."""
@@ -190,9 +196,11 @@ class Trainer:
             "all steps done" if finished else f"no better SSIM in {self.config.early_stopping_patience} validations"
         )
         end = TrainingEnd(step, f"Saved the model of step {step} to {self.output_dir} ({reason}).")
+        averaged = averaged_weights(self.state.bare_network, self.state.ema)
         if not self.accelerator.is_main_process:
             return end
-        self.state.ema.copy_to(self.state.bare_network.parameters())
+        for component, network in models_with(self.state.bare_network, averaged).items():
+            setattr(self.model.network, component, network)
         history = {
             "model": self.config.model,
             "step": step,

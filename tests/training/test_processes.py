@@ -1,0 +1,98 @@
+"""Several processes train as one does; Accelerate's configurations are as Accelerate reads them."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from accelerate.commands.config.config_args import load_config_from_file
+from accelerate.commands.launch import _validate_launch_command, launch_command_parser
+from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin
+from accelerate.utils.launch import prepare_multi_gpu_env
+from safetensors.torch import load_file
+
+from tiny_training import tree
+
+ROOT = Path(__file__).resolve().parents[2]
+CONFIGS = sorted((ROOT / "scripts" / "configs").glob("*.yaml"))
+
+
+def launch(data, output, num_processes, *options):
+    # Accelerate alone starts one process on a CPU, whatever --num_processes says: torchrun starts several.
+    command = [
+        *(sys.executable, "-m", "accelerate.commands.launch"),
+        *("--config_file", str(ROOT / "scripts" / "configs" / "cpu.yaml"), "--module", "torch.distributed.run"),
+        *("--standalone", "--nproc_per_node", str(num_processes), str(ROOT / "scripts" / "train.py")),
+        *("--config", str(data / "recipe.yaml"), "--train_data_dir", str(data / "pairs"), "--output_dir", str(output)),
+        *("--train_batch_size", str(4 // num_processes), "--report_to", "none"),
+        *("--num_validation_samples", "0", "--early_stopping_patience", "0"),
+        *("--conditioning_dropout_prob", "0.3", *map(str, options)),
+    ]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    result = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert result.returncode == 0, result.stderr
+
+
+def losses(output):
+    records = [json.loads(line) for line in (output / "log.jsonl").read_text().splitlines()]
+    return torch.tensor([record["loss"] for record in records if "loss" in record], dtype=torch.float64)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_two_processes_train_as_one_and_resume(data, tmp_path):
+    one, two, resumed = (tmp_path / name for name in ("one", "two", "resumed"))
+    launch(data, one, 1, "--max_train_steps", 6, "--checkpointing_steps", 6)
+    launch(data, two, 2, "--max_train_steps", 6, "--checkpointing_steps", 3)
+    assert len(losses(one)) == 6
+    assert (losses(one) - losses(two)).abs().max() < 1e-4
+    settings = json.loads((two / "checkpoint-3" / "state.json").read_text())["settings"]
+    assert settings["train_batch_size x processes"] == 4
+    weights = [load_file(run / "unet" / "diffusion_pytorch_model.safetensors") for run in (one, two)]
+    assert all((weights[0][name] - weights[1][name]).abs().max() < 1e-3 for name in weights[0])
+    resumed.mkdir()
+    (two / "checkpoint-3").rename(resumed / "checkpoint-3")
+    (resumed / "log.jsonl").write_text((two / "log.jsonl").read_text())
+    launch(data, resumed, 2, "--max_train_steps", 6, "--checkpointing_steps", 3, "--resume_from_checkpoint", "latest")
+    (resumed / "checkpoint-3").rename(two / "checkpoint-3")
+    assert tree(resumed / "checkpoint-6") == tree(two / "checkpoint-6")
+    assert losses(resumed).equal(losses(two))
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_accelerate_reads_its_configurations(path):
+    content = yaml.safe_load(path.read_text())
+    config = load_config_from_file(str(path))
+    read = config.to_dict()
+    assert {name: value for name, value in content.items() if name != "fsdp_config"} == {
+        name: read[name] for name in content if name != "fsdp_config"
+    }
+    assert (config.fsdp_config or {}) == content.get("fsdp_config", {})
+
+
+def test_the_configurations_are_for_these_machines():
+    kinds = {path.stem: load_config_from_file(str(path)).distributed_type for path in CONFIGS}
+    assert kinds == {
+        "cpu": DistributedType.NO,
+        "single_gpu": DistributedType.NO,
+        "multi_gpu_ddp": DistributedType.MULTI_GPU,
+        "fsdp": DistributedType.FSDP,
+    }
+
+
+def test_sharding_is_of_the_generation_that_checkpoints_understand(monkeypatch):
+    """What the launcher hands to the processes."""
+    parser = launch_command_parser()
+    arguments = parser.parse_args(["--config_file", str(ROOT / "scripts" / "configs" / "fsdp.yaml"), "train.py"])
+    arguments, _, _ = _validate_launch_command(arguments)
+    assert arguments.use_fsdp
+    environment = prepare_multi_gpu_env(arguments)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    plugin = FullyShardedDataParallelPlugin()
+    assert plugin.fsdp_version == 2
+    assert plugin.reshard_after_forward is True
