@@ -149,7 +149,9 @@ def test_no_tensor_at_all(pipes, case, value):
     refused(pipes, case, value)
 
 
-@pytest.mark.parametrize("case", [("encoder", "sample"), ("prior", "sample"), ("unet", "sample"), ("unet", "encoder_hidden_states")])
+@pytest.mark.parametrize(
+    "case", [("encoder", "sample"), ("prior", "sample"), ("unet", "sample"), ("unet", "encoder_hidden_states")]
+)
 def test_networks_take_their_own_dtype_only(pipes, case):
     assert "float64" in refused(pipes, case, torch.zeros(AXES[case][0], dtype=torch.float64)).found
 
