@@ -245,7 +245,6 @@ def test_half_precision_and_channels_last_run_on_the_cpu():
         ({"num_volumes_per_prompt": 1.5}, InputError, "num_volumes_per_prompt"),
         ({"batch_size": -1}, InputError, "batch_size"),
         ({"generator": [seeded(), seeded()]}, InputError, "generator.*a list of 2.*1"),
-        ({"latents": torch.zeros(7, 1, 8, 8, 9)}, InputError, r"latents.*\[7, 1, 8, 8, 9\].*\[7, 1, 8, 8, 8\]"),
         ({"negative_eeg_embeds": torch.zeros(1, 40, 16)}, InputError, "negative_eeg_embeds"),
         ({"reference": [None, None]}, InputError, "reference"),
         ({"callback_on_step_end_tensor_inputs": ["x"]}, InputError, "callback_on_step_end_tensor_inputs"),
@@ -261,9 +260,7 @@ def test_a_wrong_argument_is_named(pipe, options, error, words):
     [
         (None, InputError, "neither"),
         ([], InputError, "empty list"),
-        (np.zeros((1, 1, 8, 6, 5), np.float32), InputError, "window"),
         (np.zeros((0, 1, 8, 6, 4), np.float32), InputError, "no window"),
-        (np.full((1, 1, 8, 6, 4), np.nan, np.float32), InputError, "NaN"),
         (np.zeros((8,)), InputError, r"eeg.*\[8\]"),
         (np.zeros((8, 900)), InputError, "electrodes, sampling_rate"),
         (tiny.recording(seconds=5.0), RecordingError, "too short"),
@@ -272,12 +269,6 @@ def test_a_wrong_argument_is_named(pipe, options, error, words):
 def test_a_wrong_recording_is_named(pipe, eeg, error, words):
     with pytest.raises(error, match=words):
         pipe(eeg, electrodes=None)
-
-
-@pytest.mark.parametrize("tokens", [torch.zeros(40, 16), torch.zeros(2, 40, 15), np.zeros((2, 40, 16))])
-def test_wrong_tokens_are_named(pipe, tokens):
-    with pytest.raises(InputError, match="eeg_embeds"):
-        pipe(eeg_embeds=tokens)
 
 
 def test_components_that_do_not_belong_together_are_refused(pipe):

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from .errors import CheckpointError, InputError
+from .models.blocks import check_tensor
 from .processing.volume import VolumeReference
 
 OUTPUT_TYPES = ("nifti", "np", "pt", "latent")
@@ -71,13 +72,9 @@ class EEGPrompts:
                 remedy="Pass one generator, or a list as long as the list of recordings.",
             )
         shape = (sum(self.counts) * num_volumes_per_prompt, unet.config.out_channels, *unet.config.sample_size)
-        if latents is not None and tuple(latents.shape) != shape:
-            raise InputError(
-                "latents",
-                found=f"shape {list(latents.shape)}",
-                expected=f"shape {list(shape)} (volumes, channel, D, H, W)",
-                remedy="Draw the noise in that shape, or leave it out.",
-            )
+        if latents is not None:
+            check_tensor("latents", latents, dict(zip(("volume", "channel", "D", "H", "W"), shape, strict=True)))
+            _check_readable("latents", latents)
 
     def _gather(self, name: str, rows: slice) -> torch.Tensor | None:
         parts = [getattr(recording, name) for recording in self.recordings]
@@ -276,17 +273,19 @@ def _as_list(value, *, is_tokens: bool) -> list:
     return list(value) if dimensions == 3 and not is_tokens else [value]
 
 
-def _checked_windows(windows, expected: tuple[int, int, int, int]) -> torch.Tensor:
-    windows = torch.as_tensor(windows).float()
-    finite = bool(torch.isfinite(windows).all())
-    if not len(windows) or tuple(windows.shape[1:]) != expected or not finite:
-        found = f"shape {list(windows.shape)}" + (
-            "" if finite else f" with {int((~windows.isfinite()).sum())} NaN or Inf"
-        )
+def _checked_windows(windows, shape: tuple[int, int, int, int]) -> torch.Tensor:
+    lengths = dict(zip(("channel", "electrode", "frequency", "window"), shape, strict=True))
+    if isinstance(windows, np.ndarray) and windows.dtype.kind == "f":
+        windows = torch.from_numpy(windows)
+    check_tensor("eeg", windows, {"volume": None, **lengths})
+    _check_readable("eeg", windows)
+    windows = windows.float()
+    num_bad = int((~windows.isfinite()).sum())
+    if not len(windows) or num_bad:
         raise InputError(
             "eeg",
-            found=found if len(windows) else "no window",
-            expected=f"finite windows [N, {', '.join(map(str, expected))}] (N, channel, electrode, frequency, window)",
+            found=f"windows of shape {list(windows.shape)} with {num_bad} NaN or Inf" if num_bad else "no window",
+            expected="at least one window, all values finite",
             remedy="Make them with this pipeline's `eeg_processor`, or pass the recording itself.",
         )
     return windows
@@ -296,28 +295,25 @@ def _check_tokens(eeg_embeds, negative_eeg_embeds, width: int) -> None:
     for name, tokens in {"eeg_embeds": eeg_embeds, "negative_eeg_embeds": negative_eeg_embeds}.items():
         if tokens is None:
             continue
-        if not torch.is_tensor(tokens) or tokens.ndim != 3 or tokens.shape[-1] != width or not len(tokens):
-            found = f"shape {list(tokens.shape)}" if torch.is_tensor(tokens) else type(tokens).__name__
+        check_tensor(name, tokens, {"volume": None, "token": None, "channel": width})
+        _check_readable(name, tokens)
+        if not len(tokens):
             raise InputError(
-                name,
-                found=found,
-                expected=f"a tensor [N, tokens, {width}]",
-                remedy="Make the tokens with `encode_eeg` of this pipeline.",
+                name, found="no volume", expected="tokens of one volume at least", remedy="Encode some EEG first."
             )
-    if negative_eeg_embeds is not None and negative_eeg_embeds.shape != eeg_embeds.shape:
+    if negative_eeg_embeds is not None:
+        same = dict(zip(("volume", "token", "channel"), eeg_embeds.shape, strict=True))
+        check_tensor("negative_eeg_embeds", negative_eeg_embeds, same)
+
+
+def _check_readable(name: str, tensor: torch.Tensor) -> None:
+    """Tensors of every device are moved to the pipeline's; those of `meta` hold no numbers to move."""
+    if tensor.device.type == "meta":
         raise InputError(
-            "negative_eeg_embeds",
-            found=f"shape {list(negative_eeg_embeds.shape)}",
-            expected=f"the shape of `eeg_embeds`, {list(eeg_embeds.shape)}",
-            remedy="Make both from as many windows.",
+            name, found="device meta", expected="a tensor that holds numbers", remedy="Load its content first."
         )
 
 
-def _check_prior_volumes(volumes, expected: tuple[int, ...]) -> None:
-    if not torch.is_tensor(volumes) or tuple(volumes.shape) != expected:
-        raise InputError(
-            "prior_volumes",
-            found=f"shape {list(volumes.shape)}" if torch.is_tensor(volumes) else type(volumes).__name__,
-            expected=f"a tensor {list(expected)} (window, channel, D, H, W)",
-            remedy="Make them with `predict_prior` from the windows of `eeg_embeds`.",
-        )
+def _check_prior_volumes(volumes, shape: tuple[int, ...]) -> None:
+    check_tensor("prior_volumes", volumes, dict(zip(("volume", "channel", "D", "H", "W"), shape, strict=True)))
+    _check_readable("prior_volumes", volumes)

@@ -191,21 +191,6 @@ class TestForward:
         placed = tiny(encoder="linear", position_embeddings=True)
         assert placed(flat).encoder_hidden_states.std(1).max() > 1e-3
 
-    @pytest.mark.parametrize(
-        ("sample", "axis"),
-        [
-            (torch.zeros(1, 1, 5, 9, 4), "channel"),
-            (torch.zeros(1, 2, 6, 9, 4), "electrode"),
-            (torch.zeros(1, 2, 5, 8, 4), "frequency"),
-            (torch.zeros(1, 2, 5, 9, 3), "window"),
-            (torch.zeros(2, 5, 9, 4), "axes"),
-            (torch.zeros(1, 2, 5, 9, 4, dtype=torch.float64), "float64"),
-        ],
-    )
-    def test_wrong_spectra_are_refused(self, model, sample, axis):
-        with pytest.raises(InputError, match=axis):
-            model(sample)
-
 
 class TestDiffusers:
     def test_gradient_checkpointing_runs_and_changes_nothing(self):

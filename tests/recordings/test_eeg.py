@@ -1,90 +1,14 @@
 import contextlib
 import logging
-import resource
 
 import mne
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
-from eeg2fmri.errors import EEG2fMRIError, FileError, InputError, RecordingError
+from eeg2fmri.errors import EEG2fMRIError, FileError, InputError
 from eeg2fmri.recordings.brainvision import BrainVisionHeader, read_markers
 from eeg2fmri.recordings.eeg import EEGRecording, Marker, eeg_from_array, read_eeg
-
-NAMES = ("Fp1", "Cz", "Pz", "O2")
-RATE = 100.0
-FUZZ = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-MUTATIONS = st.tuples(
-    st.sampled_from(["cut", "flip", "pad", "swap"]), st.floats(0, 1, exclude_max=True), st.integers(1, 255)
-)
-
-
-def make_signals(num_electrodes=4, num_points=300, seed=0):
-    return (
-        np.random.default_rng(seed).integers(-300, 300, (num_electrodes, num_points)) * 1e-7
-    )  # volts, in 0.1 uV steps
-
-
-def write_brainvision(folder, signals, *, unit="µV", vectorized=False, lines=(), replace=(), markers=None):
-    """Three files named run.*, INT_16 with 0.1 uV steps; `replace` changes the header's text."""
-    channels = [f"Ch{n}={name},,0.1,{unit}" for n, name in enumerate(NAMES[: len(signals)], start=1)]
-    header = "\n".join(
-        ["Brain Vision Data Exchange Header File Version 1.0", "[Common Infos]", "Codepage=UTF-8", "DataFile=run.eeg",
-         "MarkerFile=run.vmrk", "DataFormat=BINARY",
-         f"DataOrientation={'VECTORIZED' if vectorized else 'MULTIPLEXED'}",
-         f"NumberOfChannels={len(signals)}", f"SamplingInterval={1e6 / RATE:g}", *lines, "[Binary Infos]",
-         "BinaryFormat=INT_16", "[Channel Infos]", *channels, "[Comment]", "free = text", "[free"]
-    )  # fmt: skip
-    for old, new in replace:
-        assert old in header
-        header = header.replace(old, new)
-    stored = np.round(signals / 1e-7).astype("<i2")
-    (folder / "run.eeg").write_bytes((stored if vectorized else stored.T).tobytes())
-    (folder / "run.vhdr").write_text(header + "\n", encoding="utf-8")
-    if markers is None:
-        markers = [
-            "Mk1=New Segment,,1,1,0,20200101120000000000",
-            "Mk2=Response,R128,51,1,0",
-            "Mk3=Stimulus,S\\1 2,21,1,0",
-        ]
-    text = [
-        "Brain Vision Data Exchange Marker File, Version 1.0",
-        "[Common Infos]",
-        "DataFile=run.eeg",
-        "[Marker Infos]",
-    ]
-    (folder / "run.vmrk").write_text("\n".join([*text, *markers]) + "\n")
-    return folder / "run.vhdr"
-
-
-def write_edf(path, signals, *, num_records=None, samples=None, reserved=""):
-    """One-second records of `RATE` samples, 0.1 uV steps."""
-    count, num_seconds = len(signals), signals.shape[1] // int(RATE)
-
-    def fields(width, values):
-        return "".join(str(value).ljust(width) for value in values)
-
-    header = fields(8, ["0"]) + " " * 160 + fields(8, ["01.01.20", "12.00.00", 256 * (count + 1)])
-    header += fields(44, [reserved]) + fields(8, [num_records or num_seconds, 1]) + fields(4, [count])
-    header += fields(16, NAMES[:count]) + fields(80, [""] * count) + fields(8, ["uV"] * count)
-    for value in ("-3276.8", "3276.7", -32768, 32767):
-        header += fields(8, [value] * count)
-    header += fields(80, [""] * count) + fields(8, [samples or int(RATE)] * count) + " " * 32 * count
-    stored = np.round(signals / 1e-7).astype("<i2").reshape(count, num_seconds, -1).swapaxes(0, 1)
-    path.write_bytes(header.encode() + stored.tobytes())
-    return path
-
-
-def mutate(content, kind, where, value):
-    position = int(where * len(content))
-    if kind == "cut":
-        return content[:position]
-    if kind == "flip":
-        return content[:position] + bytes([content[position] ^ value]) + content[position + 1 :]
-    if kind == "swap":
-        return content[:position] + bytes([value]) * 8 + content[position + 8 :]
-    return content + bytes([value]) * (position + 1)
+from tiny_formats import NAMES, RATE, make_signals, write_brainvision, write_edf
 
 
 class TestRealFiles:
@@ -136,7 +60,9 @@ class TestBrainVision:
     def test_round_trip(self, tmp_path, vectorized, unit, resolution):
         signals = make_signals()
         replace = [(",0.1,", f",{resolution},")]
-        recording = read_eeg(write_brainvision(tmp_path, signals, unit=unit, vectorized=vectorized, replace=replace))
+        markers = ["Mk1=New Segment,,1,1,0,2020", "Mk2=Response,R128,51,1,0", "Mk3=Stimulus,S\\1 2,21,1,0"]
+        options = {"unit": unit, "vectorized": vectorized, "replace": replace, "markers": markers}
+        recording = read_eeg(write_brainvision(tmp_path, signals, **options))
         np.testing.assert_allclose(recording.signals, signals, atol=1e-15)
         assert recording.electrodes == NAMES
         assert recording.markers == (
@@ -150,17 +76,7 @@ class TestBrainVision:
             recording = read_eeg(write_brainvision(tmp_path, signals, replace=replace))
         np.testing.assert_allclose(recording.signals, signals, atol=1e-15)
         assert "old name.dat" in caplog.text
-        assert len(recording.markers) == 3
-
-    @pytest.mark.parametrize("key", ["DataFile=run.eeg", "MarkerFile=run.vmrk"])
-    @pytest.mark.parametrize(
-        "name",
-        ["../x.eeg", "/etc/passwd", "..\\x.eeg", "C:\\x.eeg", "a/../../x.eeg", "./x.eeg", "..", "sub/x.eeg", "file:x"],
-    )
-    def test_never_leaves_the_folder(self, tmp_path, key, name):
-        path = write_brainvision(tmp_path, make_signals(), replace=[(key, f"{key.split('=')[0]}={name}")])
-        with pytest.raises(FileError, match="without a folder"):
-            read_eeg(path)
+        assert len(recording.markers) == 6
 
     @pytest.mark.parametrize(
         ("old", "new"),
@@ -188,14 +104,13 @@ class TestBrainVision:
         with pytest.raises(EEG2fMRIError):
             read_eeg(write_brainvision(tmp_path, make_signals(), replace=[(old, new)]))
 
-    def test_a_billion_channels_take_no_memory(self, tmp_path):
-        path = write_brainvision(
-            tmp_path, make_signals(), replace=[("NumberOfChannels=4", "NumberOfChannels=1000000000")]
-        )
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        with pytest.raises(FileError, match="1000000000"):
+    @pytest.mark.parametrize("cut", ["Ch4=O", "Ch4=O2", "Ch4=O2,", "Ch4=O2,,", "Ch4=O2,,0.1", "Ch4=O2,,0.1,"])
+    def test_a_header_that_is_cut_in_its_last_channel(self, tmp_path, cut):
+        path = write_brainvision(tmp_path, make_signals())
+        text = path.read_text(encoding="utf-8")
+        path.write_text(text[: text.index("Ch4=")] + cut, encoding="utf-8")
+        with pytest.raises(FileError, match="a last line without an end"):
             read_eeg(path)
-        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300 * 1024
 
     @pytest.mark.parametrize("change", [-1, 1, -8 * 50])
     def test_length_must_fit(self, tmp_path, change):
@@ -233,15 +148,6 @@ class TestBrainVision:
         with pytest.raises(FileError, match=r"Give the header: run\.vhdr"):
             read_eeg(tmp_path / "run.eeg")
 
-    @FUZZ
-    @given(mutation=MUTATIONS, name=st.sampled_from(["run.vhdr", "run.vmrk", "run.eeg"]))
-    def test_no_foreign_exception(self, tmp_path, mutation, name):
-        path = write_brainvision(tmp_path, make_signals(), lines=["DataPoints=300"])
-        target = tmp_path / name
-        target.write_bytes(mutate(target.read_bytes(), *mutation))
-        with contextlib.suppress(EEG2fMRIError):
-            assert np.isfinite(read_eeg(path).signals).all()
-
 
 class TestEDF:
     def test_same_as_the_array(self, tmp_path):
@@ -252,22 +158,19 @@ class TestEDF:
 
     @pytest.mark.parametrize(
         "change",
-        [{"num_records": 4}, {"num_records": 99999999}, {"num_records": -1}, {"samples": 99}, {"reserved": "EDF+D"}],
+        [
+            {"num_records": 4},
+            {"num_records": 99999999},
+            {"num_records": -1},
+            {"samples": 99},
+            {"reserved": "EDF+D"},
+            {"record_duration": 0},
+            {"record_duration": 1.01, "onsets": (1.5,)},
+        ],
     )
     def test_damaged_headers(self, tmp_path, change):
         with pytest.raises(FileError):
             read_eeg(write_edf(tmp_path / "run.edf", make_signals(), **change))
-
-    @FUZZ
-    @given(mutation=MUTATIONS)
-    def test_cut_and_padded_files_are_refused_and_no_foreign_exception(self, tmp_path, mutation):
-        path = write_edf(tmp_path / "run.edf", make_signals())
-        path.write_bytes(mutate(path.read_bytes(), *mutation))
-        if mutation[0] in ("cut", "pad"):
-            with pytest.raises(FileError):
-                read_eeg(path)
-        with contextlib.suppress(EEG2fMRIError):
-            assert np.isfinite(read_eeg(path).signals).all()
 
 
 class TestOtherSources:
@@ -324,44 +227,10 @@ class TestOtherSources:
 
 
 class TestContent:
-    @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-    def test_not_finite_samples_are_named(self, value):
-        signals = make_signals()
-        signals[2, [17, 40]] = value
-        with pytest.raises(
-            RecordingError, match=r"2 NaN or Inf samples in 1 electrodes, the first in Pz at sample 17"
-        ):
-            eeg_from_array(signals, NAMES, RATE)
-        with pytest.raises(RecordingError, match="sample 17"):
-            EEGRecording(signals, NAMES, RATE)
-
-    def test_a_flat_electrode_is_left_out(self, caplog):
-        signals = make_signals()
-        signals[1] = 3e-6
-        recording = eeg_from_array(signals, NAMES, RATE)
-        assert recording.electrodes == ("Fp1", "Pz", "O2")
-        assert "Cz" in caplog.text
-        signals[2] = 0
-        with pytest.raises(RecordingError, match=r"2 of 4 electrodes without any signal: Cz, Pz"):
-            eeg_from_array(signals, NAMES, RATE)
-
-    @pytest.mark.parametrize("level", [1e-6, 2e-5, 5e-4, 5e-3])
-    def test_units_a_million_off(self, level):
-        signals = np.random.default_rng(0).normal(0, level, (4, 500))
-        eeg_from_array(signals, NAMES, RATE)
-        with pytest.raises(RecordingError, match="divide by 1e6"):
-            eeg_from_array(signals * 1e6, NAMES, RATE)
-        with pytest.raises(RecordingError, match="multiply by 1e6"):
-            eeg_from_array(signals / 1e6, NAMES, RATE)
-
     def test_offset_drift_and_bursts_are_plausible(self):
         signals = np.random.default_rng(0).normal(0, 1e-5, (4, 6000)) + 0.3 + np.linspace(0, 0.05, 6000)
         signals[:, 1000:1100] += 1.0
         eeg_from_array(signals, NAMES, RATE)
-
-    def test_volts_that_are_microvolts_in_a_file(self, tmp_path):
-        with pytest.raises(RecordingError, match="unit in the header"):
-            read_eeg(write_brainvision(tmp_path, make_signals(), unit="V"))
 
     @pytest.mark.parametrize(
         ("signals", "names", "rate"),

@@ -5,6 +5,7 @@ from scipy.io import savemat
 from eeg2fmri.errors import FileError
 from eeg2fmri.recordings.eeg import read_eeg
 from eeg2fmri.recordings.matlab import check_matlab
+from tiny_formats import make_signals, write_eeglab
 
 
 @pytest.fixture
@@ -14,13 +15,6 @@ def eeglab(shared_data, tmp_path):
         source = shared_data / f"eeg/test_raw_chanloc{suffix}"
         (tmp_path / source.name).write_bytes(source.read_bytes())
     return tmp_path / "test_raw_chanloc.set"
-
-
-def write_set(path, data):
-    locations = np.array([(name,) for name in ("Fp1", "Cz")], dtype=[("labels", object)])
-    content = {"nbchan": 2, "trials": 1, "srate": 100, "pnts": 500, "xmin": 0, "data": data, "chanlocs": locations}
-    savemat(path, {"EEG": {**content, "event": [], "icawinv": [], "icaweights": []}})
-    return path
 
 
 @pytest.mark.parametrize("suffix", [".set", ".fdt"])
@@ -54,13 +48,31 @@ def test_arrays_of_every_kind_pass_and_a_lost_byte_does_not(tmp_path, compressed
         check_matlab(path)
 
 
-def test_data_stay_in_the_folder(tmp_path):
-    signals = np.random.default_rng(0).normal(0, 10, (2, 500)).astype("<f4")  # uV
-    home = tmp_path / "home"
-    home.mkdir()
-    for folder in (home, tmp_path):
-        (folder / "run.fdt").write_bytes(signals.T.tobytes())
-    inside = read_eeg(write_set(home / "run.set", "run.fdt"))
-    np.testing.assert_allclose(inside.signals, 1e-6 * signals, rtol=1e-6)
-    with pytest.raises(FileError, match="another folder"):
-        read_eeg(write_set(home / "run.set", "../run.fdt"))
+def test_fields_by_name(tmp_path):
+    path = write_eeglab(tmp_path / "run.set", make_signals(), data_file="run.fdt")
+    fields = check_matlab(path)
+    assert (fields["pnts"].value, fields["srate"].value, fields["data"].value) == (300.0, 100.0, "run.fdt")
+    assert fields["chanlocs"].dimensions == (1, 4)
+
+
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [
+        ({"pnts": 299}, r"run\.fdt: found 4800 bytes; expected 4784 bytes for 4 channels x 299 points"),
+        ({"nbchan": 3}, "expected 3600 bytes for 3 channels"),
+        ({"pnts": 2.5}, r"EEG\.pnts of 2\.5"),
+        ({"trials": 0}, r"EEG\.trials of 0\.0"),
+        ({"pnts": 299, "data": np.ones((4, 300), "<f4")}, r"data of shape \[4, 300\]; expected 4 channels x 299"),
+    ],
+)
+def test_counts_that_contradict_the_data(tmp_path, changes, found):
+    path = write_eeglab(tmp_path / "run.set", make_signals(), data_file="run.fdt", changes=changes)
+    with pytest.raises(FileError, match=found):
+        read_eeg(path)
+
+
+def test_a_padded_fdt(tmp_path):
+    path = write_eeglab(tmp_path / "run.set", make_signals(), data_file="run.fdt")
+    path.with_suffix(".fdt").write_bytes(path.with_suffix(".fdt").read_bytes() + b"four")
+    with pytest.raises(FileError, match="4804 bytes"):
+        read_eeg(path)

@@ -16,7 +16,7 @@ from ..recordings.eeg_file import EEGFile
 from ..recordings.layouts import RunFiles
 from ..recordings.scanner_artifacts import ArtifactCorrection, read_without_artifacts
 from .calhas import CALHAS, NUM_WINDOWS, calhas_pairs
-from .volume_markers import Alignment, find_alignment, stated_alignment
+from .volume_markers import Alignment, find_alignment, spans, stated_alignment
 
 __all__ = ["AlignedRun", "Alignment", "Timing", "align_run", "covered", "find_alignment", "volume_onsets"]
 
@@ -106,6 +106,7 @@ def align_run(run: RunFiles, eeg_processor: EEGProcessor, timing: Timing | None 
             f"{config.window_start:g} to {config.window_stop:g} s around their onsets",
             remedy="Give the EEG of the whole run, or a shorter window.",
         )
+    alignment = _with_lost_volumes(alignment, recording, config.window_stop)
     return AlignedRun(recording, bold, candidates[whole], onsets[whole], repetition_time, alignment, artifacts)
 
 
@@ -165,6 +166,18 @@ def _alignment(
         return alignment
     origin = f"markers of {run.markers_from.name}, {run.markers_shift:+.3f} s"
     return replace(alignment, reason=f"{alignment.reason}; {origin}")
+
+
+def _with_lost_volumes(alignment: Alignment, recording: EEGRecording, window_stop: float) -> Alignment:
+    """Warn of volumes at the run's end that the EEG stops before; those at its start always lack a whole window."""
+    lost = np.flatnonzero(alignment.onsets + window_stop > recording.duration)
+    if not len(lost):
+        return alignment
+    warning = (
+        f"{recording.duration:.3f} s of EEG end before {len(lost)} of {len(alignment.onsets)} volumes, which last "
+        f"until {np.nanmax(alignment.onsets):.3f} s and are not used: {spans(lost)}"
+    )
+    return replace(alignment, warnings=(*alignment.warnings, warning))
 
 
 def _check_calhas_window(eeg_processor: EEGProcessor, repetition_time: float) -> None:

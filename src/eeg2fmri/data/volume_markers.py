@@ -229,7 +229,7 @@ def _no_marker(
 ) -> RecordingError:
     listing = ", ".join(f"{name!r} {_describe(times)}" for name, times in events.items()) or "no markers"
     remedy = "Name the volume marker, and check that EEG and BOLD are of the same run and both complete."
-    if not events:
+    if all(len(times) < 2 for times in events.values()):
         remedy = "State when the first volume began (first_volume), or export the EEG with its markers."
     elif num_fitting == 0 and lead_in is None:
         # Markers that were dropped in the middle are no lead-in.
@@ -244,8 +244,9 @@ def _no_marker(
             )
     return RecordingError(
         recording.source,
-        found=f"{num_fitting} fitting markers among {listing}",
-        expected=f"one marker with {num_volumes} events {repetition_time:g} s apart, one per stored volume",
+        found=f"{num_fitting} fitting markers among {listing}, in {recording.duration:.3f} s of EEG",
+        expected=f"one marker with {num_volumes} events {repetition_time:g} s apart, one per stored volume, over "
+        f"{(num_volumes - 1) * repetition_time:.3f} s",
         remedy=remedy,
     )
 

@@ -127,6 +127,16 @@ def check_model_dtype(subject: str, tensor: torch.Tensor, weight: torch.Tensor) 
         _refuse_tensor(subject, f"dtype {tensor.dtype}", f"the model's dtype {weight.dtype}")
 
 
+def check_model_device(subject: str, tensor: torch.Tensor, weight: torch.Tensor) -> None:
+    """Refuse a tensor that holds no numbers, or lies on the CPU while the model is on an accelerator.
+
+    The reverse is no error: offloading moves weights to the tensor's device when their layer runs.
+    """
+    device = weight.device
+    if tensor.device != device and tensor.device.type in ("meta", "cpu") and device.type != "meta":
+        _refuse_tensor(subject, f"device {tensor.device}", f"the model's device {device}")
+
+
 def _refuse_tensor(subject: str, found: str, expected: str) -> NoReturn:
     raise InputError(
         subject, found=found, expected=expected, remedy="Give a tensor that matches the model's configuration."

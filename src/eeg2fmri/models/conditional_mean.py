@@ -17,6 +17,7 @@ from .blocks import (
     MAX_CHANNELS,
     check_integer,
     check_integers,
+    check_model_device,
     check_model_dtype,
     check_num_parameters,
     check_tensor,
@@ -232,6 +233,7 @@ class ConditionalMeanModel(CheckedModelMixin, ConfigMixin):
         names = ("channel", "electrode", "frequency", "window")
         check_tensor("sample", sample, {"batch": None, **dict(zip(names, self.window_shape, strict=True))})
         check_model_dtype("sample", sample, self.maps)
+        check_model_device("sample", sample, self.maps)
         courses, powers = self.components(sample)
         volumes = (courses @ self.maps).unflatten(1, self.output_shape)
         _, filters, bands, _ = self.band_power_shape

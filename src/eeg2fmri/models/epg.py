@@ -26,6 +26,7 @@ from .blocks import (
     check_group_norm,
     check_integer,
     check_integers,
+    check_model_device,
     check_model_dtype,
     check_num_parameters,
     check_tensor,
@@ -298,6 +299,7 @@ class EPGModel(CheckedModelMixin, AttentionMixin, ConfigMixin):
         """
         lengths = dict(zip(AXES, self.config.sample_size, strict=True))
         check_tensor("sample", sample, {"batch": None, "channel": self.config.in_channels, **lengths})
+        check_model_device("sample", sample, self.projection.weight)
         fusion_logits: list[torch.Tensor] = []
         if self.config.encoder == "linear":
             tokens = self._encode_linear(sample, return_fusion_weights)

@@ -30,6 +30,7 @@ from .blocks import (
     check_group_norm,
     check_integer,
     check_integers,
+    check_model_device,
     check_model_dtype,
     check_num_parameters,
     check_tensor,
@@ -322,6 +323,7 @@ class FDUNetModel(CheckedModelMixin, AttentionMixin, PeftAdapterMixin, ConfigMix
         lengths = dict(zip(AXES, self.config.sample_size, strict=True))
         check_tensor("sample", sample, {"batch": None, "channel": self.config.in_channels, **lengths})
         check_model_dtype("sample", sample, self.conv_in.weight)
+        check_model_device("sample", sample, self.conv_in.weight)
         axes = {"batch": sample.shape[0], "token": None, "channel": self.config.cross_attention_dim}
         check_tensor("encoder_hidden_states", tokens, axes)
         check_model_dtype("encoder_hidden_states", tokens, self.conv_in.weight)
@@ -359,5 +361,12 @@ def _one_per_volume(timestep: torch.Tensor | float | int, sample: torch.Tensor) 
             found=f"shape {list(timestep.shape)}",
             expected=f"one number, or one for each of {num_volumes} volumes",
             remedy="Give the scheduler's time step, or a vector as long as the batch.",
+        )
+    if timestep.is_complex() or (timestep.device.type == "meta" and sample.device.type != "meta"):
+        raise InputError(
+            "timestep",
+            found=f"dtype {timestep.dtype} on device {timestep.device}",
+            expected="a real number on a device that holds it",
+            remedy="Give the scheduler's time step.",
         )
     return timestep.to(sample.device).reshape(-1).expand(num_volumes)

@@ -117,11 +117,14 @@ def as_numpy(tensor: Any) -> np.ndarray:
 def as_onsets(onsets: Any) -> np.ndarray:
     """Onsets as finite float64 seconds of shape `[volume]`, or an InputError."""
     try:
-        array = np.asarray(onsets, dtype=np.float64)
+        given = np.asarray(onsets)
+        if given.dtype.kind == "c":
+            raise TypeError(f"dtype {given.dtype}")
+        array = given.astype(np.float64)
         if array.ndim == 1 and len(array) and np.isfinite(array).all() and np.abs(array).max() < 1e7:
             return array
         found = f"shape {list(array.shape)} with {int((~np.isfinite(array)).sum())} NaN or Inf"
-    except (TypeError, ValueError, OverflowError) as error:
+    except (TypeError, ValueError, OverflowError, RuntimeError) as error:  # RuntimeError: tensors with gradients
         found = f"{type(onsets).__name__} ({error})"
     raise InputError(
         "onsets",

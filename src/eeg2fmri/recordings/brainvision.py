@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 
 MAX_TEXT_BYTES = 16 * 1024**2
 FIRST_LINE = re.compile(r"^Brain ?Vision.*(Header|Marker) File", re.IGNORECASE)
+# A last line without resolution or unit, for which the format has defaults, and without an end.
+CUT_CHANNEL = re.compile(r"\nCh\d+=(?:[^,\n]*(?:,[^,\n]*){0,2}|[^\n]*,)\Z", re.IGNORECASE)
 SAMPLE_TYPES = {"INT_16": "i2", "INT_32": "i4", "IEEE_FLOAT_32": "f4"}
 ORIENTATIONS = ("MULTIPLEXED", "VECTORIZED")
 VOLTS = {"V": 1.0, "mV": 1e-3, "µV": 1e-6, "nV": 1e-9, "": 1e-6}  # the format's default is µV
@@ -178,6 +180,9 @@ def _sections(path: Path) -> dict[str, dict[str, str]]:
     if not FIRST_LINE.match(first_line) or "\0" in text:
         expected = "a BrainVision text file (Brain Vision Data Exchange ... File, Version 1.0 or 2.0)"
         raise _damaged(path, f"a file that starts with {first_line[:60]!r}", expected, "Download or export it again.")
+    if CUT_CHANNEL.search(text):
+        found = f"a last line without an end, {text.splitlines()[-1]!r}"
+        raise _damaged(path, found, "a complete channel line", "Download or export the header again.")
     parser = configparser.RawConfigParser(delimiters=("=",), comment_prefixes=(";",), empty_lines_in_values=False)
     try:
         parser.read_string(rest.split("[Comment]")[0])
@@ -213,6 +218,7 @@ def _volts(path: Path, name: str, resolution: str, unit: str) -> float:
     if unit in VOLTS and math.isfinite(factor) and factor > 0:
         return factor * VOLTS[unit]
     if canonical_name(name) is None:
+        logger.info("%s: channel %r with the unit %r measures no voltage and is left out", path, name, unit)
         return math.nan
     found = f"resolution {resolution!r} and unit {unit!r} of electrode {name}"
     raise _damaged(path, found, "a positive number and V, mV, µV or nV", "Correct the header's channel line.")

@@ -69,7 +69,8 @@ def pick_electrodes(names: Sequence[str], source: str) -> dict[str, int]:
         elif electrode in electrodes:
             raise RecordingError(
                 source,
-                found=f"electrode {electrode} twice: channels {names[electrodes[electrode]]!r} and {name!r}",
+                found=f"electrode {electrode} twice: channels {electrodes[electrode] + 1} "
+                f"({names[electrodes[electrode]]!r}) and {index + 1} ({name!r})",
                 expected="each electrode once",
                 remedy="Remove or rename one of the two channels.",
             )

@@ -25,6 +25,8 @@ MAX_SAMPLING_RATE = 1e6  # Hz
 # of 1e6 apart, so no recording stays plausible when volts and microvolts are taken for each other.
 PLAUSIBLE_VOLTS = (1e-7, 2e-2)
 MAX_FLAT_SHARE = 0.25
+# No amplifier gives as much, with any offset: such a sample comes from a damaged file, and its square may overflow.
+MAX_VOLTS = 100.0
 
 
 @dataclass(frozen=True)
@@ -150,6 +152,7 @@ def _check_plausible(recording: EEGRecording) -> None:
     deviation = float(np.median(seconds.std(axis=2)))
     low, high = PLAUSIBLE_VOLTS
     if low <= deviation <= high:
+        _check_range(recording)
         return
     if deviation > high:
         remedy = "These look like microvolts given as volts: divide by 1e6, or correct the unit in the header."
@@ -163,6 +166,20 @@ def _check_plausible(recording: EEGRecording) -> None:
         expected=f"{low:g} to {high:g} V",
         remedy=remedy,
     )
+
+
+def _check_range(recording: EEGRecording) -> None:
+    beyond = np.maximum(recording.signals.max(axis=1), -recording.signals.min(axis=1)) > MAX_VOLTS
+    if beyond.any():
+        row = int(np.argmax(beyond))
+        samples = np.abs(recording.signals[row]) > MAX_VOLTS
+        raise RecordingError(
+            recording.source,
+            found=f"samples beyond {MAX_VOLTS:g} V in {int(beyond.sum())} electrodes, the first in "
+            f"{recording.electrodes[row]} at sample {int(np.argmax(samples))}",
+            expected="voltages that an amplifier can give",
+            remedy="The file is damaged: download or export it again.",
+        )
 
 
 def _check_finite(signals: np.ndarray, electrodes: Sequence[str], source: str) -> None:

@@ -15,7 +15,7 @@ from ..errors import FileError, InputError
 from . import brainvision
 from .channels import ecg_channel, pick_electrodes, quiet_mne
 from .edf import check_edf
-from .matlab import check_matlab
+from .eeglab import check_eeglab
 from .pointers import check_file
 
 logger = logging.getLogger(__name__)
@@ -60,6 +60,11 @@ class EEGFile:
     markers: tuple[Marker, ...]
     read: Callable[[Sequence[int]], np.ndarray]
 
+    @property
+    def duration(self) -> float:
+        """Length in seconds."""
+        return self.num_points / self.sampling_rate
+
 
 def open_eeg(source: str | os.PathLike | mne.io.BaseRaw) -> EEGFile:
     """Open a recording and check everything but its samples.
@@ -88,7 +93,7 @@ def open_eeg(source: str | os.PathLike | mne.io.BaseRaw) -> EEGFile:
     if suffix in (".edf", ".bdf"):
         check_edf(path)
     if suffix == ".set":
-        check_matlab(path)
+        check_eeglab(path)
     return _of_raw(_open_with_mne(path), str(path))
 
 
@@ -117,6 +122,9 @@ def _of_raw(raw: mne.io.BaseRaw, source: str) -> EEGFile:
     usable = [index for index, name in enumerate(raw.ch_names) if name not in bad]
     channels = [index for index in usable if kinds[index] == "eeg"]
     electrodes = pick_electrodes([raw.ch_names[index] for index in channels], source)
+    for name, kind in zip(raw.ch_names, kinds, strict=True):
+        if kind != "eeg":
+            logger.debug("%s: channel %r of the type %s is no electrode", source, name, kind)
     ecgs = [index for index in usable if kinds[index] == "ecg" or ecg_channel([raw.ch_names[index]]) is not None]
     try:
         # Onsets count from the measurement's start, also where the first samples were cropped away.

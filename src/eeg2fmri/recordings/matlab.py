@@ -6,15 +6,18 @@ import math
 import struct
 import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import FileError
 
 HEADER_BYTES = 128
 MAX_DEPTH = 30
-MAX_DECOMPRESSED_BYTES = 4 * 1024**3
+# Signals compress by 2 to 10; deflate's limit is 1032. Beyond the ratio a large array is nothing but a trap.
+MAX_COMPRESSION, SMALL_BYTES = 50, 16 * 1024**2
 # Data types and array classes of the "MAT-File Format" document (MathWorks), level 5.
-BYTES_PER_NUMBER = {1: 1, 2: 1, 3: 2, 4: 2, 5: 4, 6: 4, 7: 4, 9: 8, 12: 8, 13: 8}
+NUMBER_CODES = {1: "b", 2: "B", 3: "h", 4: "H", 5: "i", 6: "I", 7: "f", 9: "d", 12: "q", 13: "Q"}
+BYTES_PER_NUMBER = {number: struct.calcsize(code) for number, code in NUMBER_CODES.items()}
 MATRIX, COMPRESSED = 14, 15
 TEXT_TYPES = (16, 17, 18)
 KNOWN_TYPES = {*BYTES_PER_NUMBER, MATRIX, COMPRESSED, *TEXT_TYPES}
@@ -24,25 +27,45 @@ UNCHECKED = (16, 17)  # function handles and objects of newer MATLAB versions, w
 COMPLEX_FLAG = 0x0800
 
 
-def check_matlab(path: Path) -> None:
+@dataclass(frozen=True)
+class MatlabArray:
+    """An array of a MAT-file.
+
+    Args:
+        dimensions (`tuple[int, ...]`): as MATLAB counts them, `[row, column, ...]`.
+        value (`float`, `str` or `None`): of a single number or a text; `None` for anything else.
+    """
+
+    dimensions: tuple[int, ...]
+    value: float | str | None
+
+
+def check_matlab(path: Path) -> dict[str, MatlabArray]:
     """Check that all arrays of a level-5 MAT-file lie inside each other and hold as many values as they say.
 
     Files of version 7.3 are HDF5, which has checks of its own.
+
+    Returns:
+        `dict[str, MatlabArray]`: the variables, and the fields of those that are a single structure, by their names;
+        empty for other versions.
 
     Raises:
         FileError: when the structure is damaged.
     """
     content = path.read_bytes()
     if not content.startswith(b"MATLAB 5.0") or len(content) <= HEADER_BYTES:
-        return
+        return {}
     order = ">" if content[126:128] == b"MI" else "<"
+    named: dict[str, MatlabArray] = {}
     try:
         for kind, data in _elements(memoryview(content)[HEADER_BYTES:], order, padded=False):
             if kind == COMPRESSED:
                 for inner, inflated in _elements(_inflate(data), order):
                     _check_element(inner, inflated, order, 0)
+                    _collect(inflated, order, named)
             else:
                 _check_element(kind, data, order, 0)
+                _collect(data, order, named)
     except (ValueError, struct.error, zlib.error) as error:
         raise FileError(
             path,
@@ -50,6 +73,39 @@ def check_matlab(path: Path) -> None:
             expected="arrays that hold as many values as they say",
             remedy="Download the recording again, or save it again in EEGLAB.",
         ) from error
+    return named
+
+
+def _collect(data: memoryview, order: str, named: dict[str, MatlabArray]) -> None:
+    """Add a checked variable, and its fields if it is a single structure."""
+    if len(data) == 0:
+        return
+    parts = [part for _, part in _elements(data, order)]
+    kind, shape = _kind_and_shape(parts, order)
+    named[bytes(parts[2]).decode("latin-1")] = _array(data, order)
+    if kind == STRUCT and math.prod(shape) == 1:
+        width, names = struct.unpack(order + "i", parts[3])[0], bytes(parts[4]).decode("latin-1")
+        for index, field in enumerate(parts[5:]):
+            named[names[index * width : (index + 1) * width].split("\0")[0]] = _array(field, order)
+
+
+def _array(data: memoryview, order: str) -> MatlabArray:
+    if len(data) == 0:
+        return MatlabArray((0, 0), None)
+    elements = list(_elements(data, order))
+    kind, shape = _kind_and_shape([part for _, part in elements], order)
+    number, content = elements[3] if len(elements) > 3 else (0, memoryview(b""))
+    if kind == CHAR:
+        encoding = {4: "utf-16-be" if order == ">" else "utf-16-le"}.get(number, "latin-1")
+        return MatlabArray(shape, bytes(content).decode(encoding, "replace"))
+    if kind in NUMERIC and math.prod(shape) == 1:
+        return MatlabArray(shape, float(struct.unpack(order + NUMBER_CODES[number], content)[0]))
+    return MatlabArray(shape, None)
+
+
+def _kind_and_shape(parts: list[memoryview], order: str) -> tuple[int, tuple[int, ...]]:
+    flags = struct.unpack(order + "II", parts[0])[0]
+    return flags & 0xFF, struct.unpack(f"{order}{len(parts[1]) // 4}i", parts[1])
 
 
 def _elements(data: memoryview, order: str, *, padded: bool = True) -> Iterator[tuple[int, memoryview]]:
@@ -76,7 +132,7 @@ def _elements(data: memoryview, order: str, *, padded: bool = True) -> Iterator[
 
 def _inflate(data: memoryview) -> memoryview:
     inflater = zlib.decompressobj()
-    content = inflater.decompress(data, MAX_DECOMPRESSED_BYTES)
+    content = inflater.decompress(data, max(SMALL_BYTES, MAX_COMPRESSION * len(data)))
     if not inflater.eof:  # the checksum stands at the end
         raise ValueError("a compressed array that is cut or too large")
     return memoryview(content)
@@ -93,7 +149,7 @@ def _check_element(kind: int, data: memoryview, order: str, depth: int) -> None:
     if len(parts) < 3 or [parts[0][0], parts[1][0]] != [6, 5] or len(parts[0][1]) != 8 or len(parts[1][1]) < 8:
         raise ValueError("an array without flags, dimensions and name")
     flags = struct.unpack(order + "II", parts[0][1])[0]
-    dimensions = struct.unpack(f"{order}{len(parts[1][1]) // 4}i", parts[1][1])
+    _, dimensions = _kind_and_shape([part for _, part in parts[:2]], order)
     if min(dimensions) < 0:
         raise ValueError(f"dimensions {dimensions}")
     _check_content(flags, math.prod(dimensions), parts[3:], order, depth)

@@ -77,8 +77,12 @@ def _why_not_at_hand(run: RunFiles, root: Path | None) -> str | None:
                 _refuse_outside(path, root)
         if run.eeg.suffix.lower() == ".vhdr":
             header = read_header(run.eeg)
-            if root is not None:
-                _refuse_outside(header.data_path, root)
+            companions = [path for path in (header.data_path, header.marker_path) if path is not None]
+        else:
+            companions = [path for path in (run.eeg.with_suffix(".fdt"),) if os.path.lexists(path)]
+        if root is not None:
+            for path in companions:
+                _refuse_outside(path, root)
     except EEG2fMRIError as error:
         return str(error)
     return None
