@@ -338,7 +338,6 @@ class TestCheckpoint:
         {"sampling_rate": "250"},
         {"sampling_rate": 1e12},
         {"sampling_rate": 10**400},
-        {"sampling_rate": np.float32(100)},
         {"num_frequencies": 0},
         {"num_frequencies": 101},
         {"num_frequencies": 10**9},

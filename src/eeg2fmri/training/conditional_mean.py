@@ -60,7 +60,7 @@ class ConditionalMean:
         prior = build_prior(recipe, dataset.eeg_processor, dataset.volume_processor)
         prior.maps.requires_grad_(False)  # they follow from the readout at the end
         self.basis, self.variances = principal_components(dataset)
-        self.network = _Network(prior, Readout(len(prior.maps), len(self.variances)))
+        self.network = _Network(prior, Readout(num_components=len(prior.maps), num_principal=len(self.variances)))
         self.identity: dict[str, str] = {}
 
     def enable_gradient_checkpointing(self) -> None:
