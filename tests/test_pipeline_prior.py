@@ -62,7 +62,7 @@ def test_tokens_without_their_expected_volumes_are_refused(pipe, windows):
     tokens, _ = pipe.encode_eeg(expected.band_powers)
     with pytest.raises(InputError, match="none beside `eeg_embeds`"):
         generate(pipe, eeg_embeds=tokens)
-    with pytest.raises(InputError, match="prior_volumes: found 1 along axis .volume."):
+    with pytest.raises(InputError, match=r"prior_volumes: found 1 along axis .volume."):
         generate(pipe, eeg_embeds=tokens, prior_volumes=expected.sample[:1])
     with pytest.raises(InputError, match="some without a prior"):
         generate(tiny.pipeline(), tiny.recording(), prior_volumes=expected.sample)
