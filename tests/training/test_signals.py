@@ -14,6 +14,15 @@ def test_the_first_signal_is_remembered(number):
         assert stop.received == number
 
 
+@pytest.fixture
+def interruptible():
+    """A process that a shell starts in the background ignores SIGINT."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_the_second_stops_at_once():
     with pytest.raises(KeyboardInterrupt), StopRequest():  # noqa: PT012 - both signals belong to it
         os.kill(os.getpid(), signal.SIGINT)
