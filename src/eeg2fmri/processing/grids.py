@@ -9,6 +9,8 @@ import numpy as np
 import scipy.fft
 import scipy.ndimage
 
+from ..errors import InputError
+
 
 def pad_centre(volumes: np.ndarray, shape: tuple[int, ...], value: float = 0.0) -> np.ndarray:
     """Pad the last three axes to `shape`, equally on both sides (an odd rest goes behind)."""
@@ -61,3 +63,14 @@ def resized_affine(affine: np.ndarray, from_shape: tuple[int, ...], to_shape: tu
     resized[:3, :3] = affine[:3, :3] * ratio
     resized[:3, 3] += affine[:3, :3] @ (ratio / 2 - 0.5)
     return resized
+
+
+def require_grid(volumes: np.ndarray, shape: tuple[int, ...]) -> None:
+    """Refuse volumes whose last axes are not (z, y, x) = `shape`, with an InputError."""
+    if np.shape(volumes)[-3:] != shape:
+        raise InputError(
+            "volumes",
+            found=f"last axes of sizes {np.shape(volumes)[-3:]}",
+            expected=f"(z, y, x) = {shape}",
+            remedy="Give volumes with the model's order of axes.",
+        )

@@ -18,7 +18,7 @@ from ..recordings.repetition_time import PLAUSIBLE_TR, is_number, is_plausible
 from ..shapes import BOLDVolumes, ModelVolumes
 from .base import ProcessorMixin, refuse
 from .filters import brain_mask, remove_drift, smooth_inside
-from .grids import crop_centre, pad_centre, resample, resize_through_dct, resized_affine
+from .grids import crop_centre, pad_centre, require_grid, resample, resize_through_dct, resized_affine
 from .reference import (
     FEWEST_VOLUMES,
     VolumeReference,
@@ -240,12 +240,12 @@ class VolumeProcessor(ProcessorMixin):
 
     def pad(self, volumes: np.ndarray, value: float = 0.0) -> np.ndarray:
         """Centre `[..., z, y, x]` of the grid's shape in `[..., D, H, W]`."""
-        _require_grid(volumes, self.grid_shape[::-1])
+        require_grid(volumes, self.grid_shape[::-1])
         return pad_centre(volumes, self.sample_size, value)
 
     def unpad(self, volumes: np.ndarray) -> np.ndarray:
         """Undo `pad`: `[..., D, H, W]` to `[..., z, y, x]`."""
-        _require_grid(volumes, self.sample_size)
+        require_grid(volumes, self.sample_size)
         return crop_centre(volumes, self.grid_shape[::-1])
 
     def _own_reference(
@@ -382,16 +382,6 @@ def _real_volumes(volumes: object, shape: tuple[int, ...], axes: str) -> np.ndar
         expected=f"{axes} = [N, {', '.join(map(str, shape))}], all finite",
         remedy="Give the output of the step before as it is.",
     )
-
-
-def _require_grid(volumes: np.ndarray, shape: tuple[int, ...]) -> None:
-    if np.shape(volumes)[-3:] != shape:
-        raise InputError(
-            "volumes",
-            found=f"last axes of sizes {np.shape(volumes)[-3:]}",
-            expected=f"(z, y, x) = {shape}",
-            remedy="Give volumes with the model's order of axes.",
-        )
 
 
 def _wrong_grid(bold: BOLDRun, grid_shape: tuple[int, ...]) -> RecordingError:
