@@ -58,6 +58,7 @@ class EEG2fMRIPipeline(DiffusionPipeline):
     model_cpu_offload_seq = "prior->eeg_encoder->unet"
     _optional_components: ClassVar[list[str]] = ["prior"]
     _callback_tensor_inputs = ("latents", "eeg_embeds")
+    _guidance_scale = 1.0  # until the first call; `encode_eeg` can be called before it
 
     def __init__(
         self,

@@ -4,13 +4,15 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
 import tiny
 from eeg2fmri.baselines.run import Prediction
 from eeg2fmri.errors import InputError, RecordingError
 from eeg2fmri.evaluation.collect import IMAGE_SCORES, Measured, RunResult
-from eeg2fmri.evaluation.model_rows import CONTROLS, DiffusionModel, check_model
+from eeg2fmri.evaluation.model_rows import CONTROLS, DiffusionModel, PriorModel, check_model
 from eeg2fmri.evaluation.regions import find_regions
+from eeg2fmri.pipeline_inputs import window_shape
 
 NUM_VOLUMES = 44
 
@@ -54,6 +56,39 @@ def test_samples_differ_and_the_first_is_that_of_a_single_one(pipe):
     first, second = samples(pipe, runs, "none", num_samples=2)
     np.testing.assert_array_equal(first, samples(pipe, runs, "none")[0])
     assert not np.allclose(first, second)
+
+
+def test_an_odd_sample_starts_from_the_opposite_noise_of_the_one_before(pipe):
+    runs = [run(number, pipe) for number in range(2)]
+    model = DiffusionModel(pipe, runs, num_samples=4, num_inference_steps=1, batch_size=16, seed=3)
+    noise = [model._noise(runs[0], 0, sample) for sample in range(4)]
+    assert torch.equal(noise[1], -noise[0])
+    assert torch.equal(noise[3], -noise[2])
+    assert abs(torch.corrcoef(torch.stack([noise[0].flatten(), noise[2].flatten()]))[0, 1]) < 0.05
+
+
+def test_the_prior_is_what_the_pipeline_adds_to_its_samples():
+    pipe = tiny.pipeline(with_prior=True)
+    pipe.set_progress_bar_config(disable=True)
+    windows = np.random.default_rng(0).standard_normal((NUM_VOLUMES, *window_shape(pipe.eeg_processor)))
+    one = run(0, pipe)
+    one.windows = lambda processor: windows.astype(np.float32)
+    (expected,) = PriorModel(pipe, batch_size=16).fit([]).predict(one).samples
+    (other,) = PriorModel(pipe, batch_size=5).fit([]).predict(one).samples
+    np.testing.assert_allclose(expected, other, rtol=1e-5)
+
+    prior = pipe.predict_prior(torch.from_numpy(one.windows(None)))
+    tokens = pipe.encode_eeg(prior.band_powers)[0]
+
+    def generate(prior_volumes):
+        noise = torch.Generator().manual_seed(0)
+        options = {"num_inference_steps": 1, "output_type": "np", "generator": noise}
+        return pipe(eeg_embeds=tokens, prior_volumes=prior_volumes, **options).volumes[0].transpose(0, 3, 2, 1)
+
+    added = generate(prior.sample) - generate(torch.zeros_like(prior.sample))
+    assert np.abs(added).max() > 0
+    mean = pipe.volume_processor.unpad(pipe.volume_processor.reference(None).mean)
+    np.testing.assert_allclose(expected - mean, added, rtol=1e-3, atol=1e-3 * np.abs(added).max())
 
 
 def test_a_model_for_other_spectra_is_refused(pipe):

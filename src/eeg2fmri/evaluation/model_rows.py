@@ -41,7 +41,8 @@ class DiffusionModel:
         num_samples (`int`): independent samples of every volume.
         num_inference_steps (`int`): of each sample.
         batch_size (`int`): volumes denoised at once.
-        seed (`int`): of the noise; the same noise for the model and its controls.
+        seed (`int`): of the noise; the same noise for the model and its controls. Samples come in pairs of opposite
+            initial noise (docs/experiments.md).
         control (`str`): `"none"`; `"shifted"`: the EEG shifted in a circle by at least 40 s, by another time for each
             sample; `"other_subject"`: the EEG of the next test subjects; `"zeroed"`: windows of zeros, after the
             normalisation; `"unconditional"`: tokens of zeros, which means something only to a model that was trained
@@ -75,21 +76,26 @@ class DiffusionModel:
         return Prediction(self._samples(run))
 
     def _samples(self, run: DatasetRun) -> Iterator[np.ndarray]:
-        volume_processor = self.pipe.volume_processor.config
-        own = volume_processor.mode == "change" and volume_processor.space == "native"
-        reference = run.calibration() if own else None
+        reference = _mean_volume(self.pipe, run)
         position = [other.name for other in self.runs].index(run.name)
         for sample in range(self.num_samples):
-            noise = torch.Generator().manual_seed(seed_for(self.seed, "evaluation noise", position, sample))
             volumes = self.pipe(
                 **self._guidance(run, position, sample),
                 num_inference_steps=self.num_inference_steps,
-                generator=noise,
+                latents=self._noise(run, position, sample),
+                generator=torch.Generator().manual_seed(seed_for(self.seed, "evaluation steps", position, sample)),
                 reference=reference,
                 batch_size=self.batch_size,
                 output_type="np",
             ).volumes[0]
             yield volumes.transpose(0, 3, 2, 1)
+
+    def _noise(self, run: DatasetRun, position: int, sample: int) -> torch.Tensor:
+        """Of an odd sample the opposite of the one before: each is a fair draw, and their mean is a better one."""
+        unet = self.pipe.unet.config
+        pair = torch.Generator().manual_seed(seed_for(self.seed, "evaluation noise", position, sample // 2))
+        noise = torch.randn(len(run.onsets), unet.out_channels, *unet.sample_size, generator=pair)
+        return -noise if sample % 2 else noise
 
     def _guidance(self, run: DatasetRun, position: int, sample: int) -> dict[str, torch.Tensor]:
         windows = run.windows(self.pipe.eeg_processor)
@@ -123,6 +129,38 @@ class DiffusionModel:
         first = math.ceil(MINIMUM_SHIFT / run.repetition_time)
         draw = np.random.default_rng(seed_for(self.seed, "evaluation shift", position, sample))
         return int(draw.integers(first, len(run.onsets) - first + 1))
+
+
+class PriorModel:
+    """What a pipeline's prior expects: the regression below the diffusion, on its own.
+
+    Args:
+        pipe ([`EEG2fMRIPipeline`]): with a prior.
+        batch_size (`int`): windows at once.
+    """
+
+    def __init__(self, pipe: EEG2fMRIPipeline, batch_size: int):
+        self.pipe = pipe
+        self.batch_size = batch_size
+
+    def fit(self, runs: Iterable[DatasetRun]) -> PriorModel:
+        return self
+
+    @torch.no_grad()
+    def predict(self, run: DatasetRun) -> Prediction:
+        """Expect the run's volumes."""
+        processor = self.pipe.volume_processor
+        windows = torch.from_numpy(run.windows(self.pipe.eeg_processor)).split(self.batch_size)
+        expected = torch.cat([self.pipe.predict_prior(batch).sample for batch in windows]).float().cpu().numpy()
+        volumes = processor.postprocess(expected, processor.reference(_mean_volume(self.pipe, run)))
+        return Prediction([volumes.transpose(0, 3, 2, 1)])
+
+
+def _mean_volume(pipe: EEG2fMRIPipeline, run: DatasetRun):
+    """What changes are laid on: the run's first volumes where the checkpoint's template does not fit, else `None`."""
+    volume_processor = pipe.volume_processor.config
+    own = volume_processor.mode == "change" and volume_processor.space == "native"
+    return run.calibration() if own else None
 
 
 def check_model(pipe: EEG2fMRIPipeline, run: DatasetRun) -> None:

@@ -12,10 +12,10 @@ from ..baselines.ridge import Ridge
 from ..baselines.run import Predictor
 from ..baselines.spatial_filter import source_features
 from ..pipeline import EEG2fMRIPipeline
-from .model_rows import CONTROLS, DiffusionModel
+from .model_rows import CONTROLS, DiffusionModel, PriorModel
 from .runs import DatasetRun
 
-MODEL, ONE_STEP, ONE_SAMPLE = "model", "model_one_step", "model_one_sample"
+MODEL, ONE_STEP, ONE_SAMPLE, PRIOR = "model", "model_one_step", "model_one_sample", "model_prior"
 CONTROL_ROWS = tuple(f"{MODEL}_{control}" for control in CONTROLS[1:])
 TRAINING_MEAN, RIDGE, ORACLE = "training_mean", "sensor_ridge", "oracle"
 
@@ -87,7 +87,10 @@ def model_rows(
         )
         return Row(name, title, "nothing" if control == "unconditional" else "EEG", model, samples, steps)
 
-    rows = [
+    rows = []
+    if pipe.prior is not None:
+        rows.append(Row(PRIOR, "model's prior (regression)", "EEG", PriorModel(pipe, batch_size)))
+    rows += [
         row(ONE_STEP, "model, one step (conditional mean)", "none", 1, 1),
         row(
             MODEL, titles["none"] if num_samples > 1 else "model, one sample", "none", num_samples, num_inference_steps

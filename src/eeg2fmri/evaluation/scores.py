@@ -101,7 +101,9 @@ def score_rows(results: Results, runs: Sequence[DatasetRun], seed: int) -> dict[
             "p_beyond_other_subject": _above(values["r"] - values["r_other_subject"], seed),
         }
     for name, row in table.items():
-        row["beyond_ridge"] = None if RIDGE not in table or name == RIDGE else _difference(row, table[RIDGE], seed)
+        for key, score in (("beyond_ridge", "r"), ("net_beyond_ridge", "r_net_of_global")):
+            known = RIDGE in table and name != RIDGE
+            row[key] = _difference(row, table[RIDGE], score, seed) if known else None
         row["share_of_oracle"] = _share(row, table.get(ORACLE))
         if name in CONTROL_ROWS:
             row["model_beyond_control"] = _beyond_control(results, name, table, runs, seed)
@@ -136,7 +138,9 @@ def _run_scores(i: int, results: Sequence[RunResult], runs: Sequence[DatasetRun]
     if len(result.sample_series) > 1:
         samples = result.sample_series[:, :, chosen]
         scores["variance_ratio"] = float(np.mean(variance_ratio(samples, measured)))
-        scores["crps"] = float(np.mean(crps(samples, measured)))
+        if len(samples) > 2:
+            independent = samples[::2]  # one of each pair of opposite noise
+            scores["crps"] = float(np.mean(crps(independent, measured)))
         if widest_level(len(samples)) >= COVERAGE:
             scores["coverage_90"] = float(np.mean(coverage(samples, measured, COVERAGE)))
     return scores
@@ -207,9 +211,9 @@ def _above(values: np.ndarray, seed: int) -> float | None:
     return None if np.isnan(values).any() else sign_flip_p(values, _generator(seed))
 
 
-def _difference(row: dict, other: dict, seed: int) -> dict | None:
-    """How far r is above another row's, subject by subject."""
-    both = (row["scores"]["r"], other["scores"]["r"])
+def _difference(row: dict, other: dict, score: str, seed: int) -> dict | None:
+    """How far a score is above another row's, subject by subject."""
+    both = (row["scores"][score], other["scores"][score])
     if None in both:
         return None
     own, others = (np.array(scores["per_subject"]) for scores in both)

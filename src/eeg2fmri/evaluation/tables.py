@@ -58,6 +58,7 @@ def other_cells(row: dict) -> dict[str, str]:
         "p, EEG shifted": NONE if null is None else f"{null['p']:.3f}",
         "95 % of shifts": NONE if null is None else f"{null['percentile_95']:.3f}",
         "r beyond ridge": cell(ridge),
+        "net r beyond ridge": cell(row["net_beyond_ridge"]),
         "share of oracle": NONE if share is None else f"{share:.0%}",
         "network calls": str(row["network_calls_per_volume"]),
         "s / volume": f"{row['seconds_per_volume']:.3f}",
