@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 import tiny
 from eeg2fmri.errors import CheckpointError
-from eeg2fmri.hub import resolve_model, save_for_hub
+from eeg2fmri.hub import load_pipeline, resolve_model, save_for_hub
 from loopback_hub import LoopbackHub, commit_of
 
 REPOSITORY = "someone/eeg2fmri-tiny"
@@ -155,6 +155,16 @@ def test_a_cut_download_is_taken_up_again(hub, pipe, tmp_path):
         result = load(hub, tmp_path / "cache", tmp_path)
     assert result.returncode == 0, result.stderr
     np.testing.assert_array_equal(np.load(tmp_path / "volumes.npy"), volumes(pipe))
+
+
+def test_what_is_published_does_not_say_where_it_came_from(pipe, tmp_path):
+    save_for_hub(pipe, tmp_path / "first")
+    loaded = load_pipeline(tmp_path / "first")
+    save_for_hub(loaded, tmp_path / "second")
+    texts = [path.read_text() for path in (tmp_path / "second").rglob("*.json")]
+    assert len(texts) > 5
+    assert not any(str(tmp_path) in text for text in texts)
+    load_pipeline(tmp_path / "second")
 
 
 def test_a_folder_is_its_own_model(pipe, tmp_path):

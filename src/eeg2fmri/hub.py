@@ -25,8 +25,15 @@ PIPELINE_FILE = "from eeg2fmri import EEG2fMRIPipeline  # noqa: F401\n"
 
 
 def save_for_hub(pipeline: EEG2fMRIPipeline, folder: str | os.PathLike) -> None:
-    """Save a pipeline in the layout of a Hub repository: as `save_pretrained` does, with a one-line `pipeline.py`."""
+    """Save a pipeline in the layout of a Hub repository: as `save_pretrained` does, with a one-line `pipeline.py`.
+
+    Where the pipeline was loaded from is left out: it may be a path of somebody's machine.
+    """
     pipeline.save_pretrained(folder)
+    for path in Path(folder).rglob("*.json"):
+        content = json.loads(path.read_text())
+        if content.pop("_name_or_path", None) is not None:
+            path.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n")
     (Path(folder) / "pipeline.py").write_text(PIPELINE_FILE)
 
 

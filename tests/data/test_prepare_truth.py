@@ -127,7 +127,6 @@ def test_a_wrong_onset_would_show(tmp_path):
 @pytest.mark.parametrize(
     ("preset", "num_volumes", "num_runs", "export"),
     [
-        ("xp2", 240, 10, []),
         ("xp2", 240, 10, ["--eeg-front", "12.5", "--dropped-markers", "1"]),
         ("noddi", 150, 2, ["--eeg-front", "71.5", "--dropped-markers", "4"]),
     ],

@@ -144,6 +144,18 @@ def test_smoothing_keeps_a_constant_up_to_the_edge_and_lowers_noise():
     np.testing.assert_allclose(smooth.preprocess(run)[:, 0].std(axis=0)[mask], 1, rtol=1e-3)
 
 
+def test_the_gain_is_of_changes_and_not_of_the_mean():
+    run = make_run()
+    plain, strong = make_processor(), make_processor(change_gain=1.5)
+    reference = plain.reference(run)
+    values = plain.preprocess(run, reference)
+    np.testing.assert_array_equal(strong.preprocess(run, reference), values)
+    mean = plain.postprocess(np.zeros_like(values), reference)
+    np.testing.assert_allclose(
+        strong.postprocess(values, reference) - mean, 1.5 * (plain.postprocess(values, reference) - mean), atol=0.01
+    )
+
+
 def test_high_pass_removes_the_drift_and_keeps_mean_and_signal():
     times = np.arange(40) + 0.5
     drift, signal = np.cos(np.pi * times / 40), np.cos(np.pi * times * 20 / 40)

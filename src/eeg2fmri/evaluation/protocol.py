@@ -131,7 +131,8 @@ def evaluate(
         )
     rows = [*baseline_rows(), *own_rows]
     partial = output.parent / f".{output.name}.partial"
-    identity = {**settings, "version": __version__, "files": _checksums(folder), "dataset": _checksum_of(test)}
+    files = _checksums(folder)
+    identity = {**settings, "version": __version__, "files": files, "dataset": _checksum_of(test)}
     results, unavailable = gather(
         rows, runs, TrainingRuns(test.folder, place), Cache(partial, identity), amount.image_volumes_per_run
     )
@@ -139,7 +140,7 @@ def evaluate(
     report = {
         "schema_version": SCHEMA_VERSION,
         "verdict": judge(table, len(test.subjects), record is not None, primary_kind(runs[0].regions)),
-        "model": {"name": model, "revision": revision_of(folder)},
+        "model": {"name": model, "revision": revision_of(folder), "files": files},
         "dataset": _dataset(test, runs),
         "settings": {**settings, "eeg2fmri": __version__},
         "rows": table,

@@ -56,6 +56,7 @@ class VolumeProcessor(ProcessorMixin):
             paper). `"mni"`: all runs lie in the template's space; one on another grid is resampled to the template's.
         resample (`str`): for native runs of another shape. `"none"`: an error; `"dct"`: resized through the cosine
             transform, as the paper's reference [24] does with XP-2.
+        change_gain (`float`): of changes on their way back to BOLD; see `evaluation/calibration.py`. `change` only.
 
     The arrays are the training data's: `template_mean`, `template_scale`, `template_mask` `[x, y, z]` and
     `template_affine` `[4, 4]`, None until `fit`.
@@ -77,6 +78,7 @@ class VolumeProcessor(ProcessorMixin):
         high_pass: float | None = None,
         space: str = "native",
         resample: str = "none",
+        change_gain: float = 1.0,
     ):
         _require("mode", mode, mode in MODES, f"one of {MODES}")
         _require("space", space, space in ("native", "mni"), "'native' or 'mni'")
@@ -90,6 +92,8 @@ class VolumeProcessor(ProcessorMixin):
         for name, value, most in (("smoothing_fwhm", smoothing_fwhm, 50), ("high_pass", high_pass, 10)):
             valid = value is None or (mode == "change" and is_number(value) and 0 < value <= most)
             _require(name, value, valid, f"None, or a number above 0, at most {most}, in mode 'change'")
+        valid = is_number(change_gain) and 0 < change_gain <= 10 and (mode == "change" or change_gain == 1)
+        _require("change_gain", change_gain, valid, "a number above 0, at most 10, and 1 in other modes than 'change'")
         self.sample_size = tuple(sample_size)
         self.grid_shape = tuple(grid_shape)
         self.template_mean: np.ndarray | None = None
@@ -207,7 +211,7 @@ class VolumeProcessor(ProcessorMixin):
         Args:
             volumes (`np.ndarray` of shape `[volume, 1, D, H, W]`): model units; a CPU tensor is accepted.
             reference (`VolumeReference`): what they are relative to. In mode `change` the result is
-                mean + scale * value inside the brain and the mean outside.
+                mean + change_gain * scale * value inside the brain and the mean outside.
 
         Returns:
             `np.ndarray` of shape `[volume, x, y, z]`: float32, BOLD units.
@@ -218,7 +222,7 @@ class VolumeProcessor(ProcessorMixin):
         reference = self._checked(reference)
         values = _real_volumes(volumes, (1, *self.sample_size), "[volume, 1, D, H, W]")[:, 0]
         if self.config.mode == "change":
-            values = reference.mean + reference.scale * values * reference.mask
+            values = reference.mean + self.config.change_gain * reference.scale * values * reference.mask
         else:
             values = reference.low + (values + 1) / 2 * (reference.high - reference.low)
         return np.ascontiguousarray(self.unpad(values).transpose(0, 3, 2, 1), dtype=np.float32)
