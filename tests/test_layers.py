@@ -29,6 +29,7 @@ SIDEWAYS = {
     ("training", "hub"),
     ("generation", "hub"),
     ("evaluation", "hub"),
+    ("evaluation", "training"),
     ("generation", "evaluation"),
     ("cli", "generation"),
     ("cli", "evaluation"),

@@ -211,10 +211,19 @@ def split(
 @app.command()
 def evaluate(
     model: Annotated[
-        str, typer.Argument(help="Embedded pipeline's name, a folder, or a Hub id; with --predictions any name.")
+        str,
+        typer.Argument(
+            help="Embedded pipeline's name, a folder, or a Hub id; with --predictions any name; none: baselines alone."
+        ),
     ],
     dataset: Annotated[Path, typer.Argument(help="Paired dataset; its test subjects are scored.")],
     output: Annotated[Path, typer.Option(help="Folder for results and report; must not exist.")],
+    data_split: Annotated[
+        str,
+        typer.Option(
+            help="Named split, or a pattern such as 'cv-*' for folds; {split} in MODEL and --predictions is its name."
+        ),
+    ] = "default",
     protocol: Annotated[
         str, typer.Option(help="full, or quick (fewer samples, image scores of 20 volumes).")
     ] = "full",
@@ -233,7 +242,7 @@ def evaluate(
     batch_size: Annotated[int, typer.Option(help="Volumes denoised at once.")] = 16,
     seed: Annotated[int, typer.Option(help="Seed of noise, shifts and bootstrap.")] = 42,
 ) -> None:
-    """Score a model beside every baseline and control, and say whether it uses the EEG."""
+    """Score a model, or every fold's, beside every baseline and control, and say whether it uses the EEG."""
     from .evaluation.protocol import evaluate as run_protocol
     from .evaluation.tables import markdown
     from .generation import find_device
@@ -243,6 +252,7 @@ def evaluate(
         model,
         dataset,
         output,
+        data_split=data_split,
         protocol=protocol,
         num_samples=samples,
         predictions=predictions,

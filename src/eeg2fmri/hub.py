@@ -14,10 +14,11 @@ from .files import publish_file
 from .recordings.pointers import check_file
 
 if TYPE_CHECKING:
+    import torch
+
     from .pipeline import EEG2fMRIPipeline
 
 TRAINING_FILE = "training.json"
-RESULT_MARKS = ("<!-- results -->", "<!-- /results -->")
 CARD_SCORES = ("r", "r_net_of_global", "r_voxel", "ssim_3d", "ssim_2d", "psnr", "rmse", "ssim_3d_beyond_training_mean")
 EMBEDDED = ("eeg2fmri-sim-small",)
 # For those who load with `DiffusionPipeline.from_pretrained(repo, custom_pipeline=repo, trust_remote_code=True)`.
@@ -88,18 +89,23 @@ def model_index(results: dict) -> str:
     return str(data.to_yaml()) + "\n"
 
 
-def update_results(path: str | os.PathLike, text: str) -> None:
-    """Put a text between the two result marks of a document, such as a model card.
+def update_results(path: str | os.PathLike, text: str, mark: str = "results") -> None:
+    """Put a text between the two marks `<!-- results -->` and `<!-- /results -->` of a document, such as a model card.
+
+    Args:
+        path: the document.
+        text (`str`): in Markdown.
+        mark (`str`): another word for the marks, where a document has several such places.
 
     Raises:
         FileError: when it has no marks.
     """
-    document = check_file(path).read_text()
-    before, first, rest = document.partition(RESULT_MARKS[0])
-    _, second, after = rest.partition(RESULT_MARKS[1])
+    marks = (f"<!-- {mark} -->", f"<!-- /{mark} -->")
+    before, first, rest = check_file(path).read_text().partition(marks[0])
+    _, second, after = rest.partition(marks[1])
     if not (first and second):
         raise FileError(
-            path, found="no place for results", expected=" and ".join(RESULT_MARKS), remedy="Put both marks into it."
+            path, found="no place for results", expected=" and ".join(marks), remedy="Put both marks into it."
         )
     with publish_file(path) as staged:
         staged.write_text(f"{before}{first}\n{text}\n{second}{after}")
@@ -133,8 +139,12 @@ def resolve_model(model: str, revision: str | None = None) -> Path:
     return _download(model, revision)
 
 
-def load_pipeline(folder: Path) -> EEG2fMRIPipeline:
+def load_pipeline(folder: Path, dtype: torch.dtype | None = None) -> EEG2fMRIPipeline:
     """Load a pipeline from its folder.
+
+    Args:
+        folder: of the pipeline.
+        dtype (`torch.dtype`, *optional*): of its networks; float32 by default.
 
     Raises:
         CheckpointError: whatever is wrong with it.
@@ -142,7 +152,7 @@ def load_pipeline(folder: Path) -> EEG2fMRIPipeline:
     from .pipeline import EEG2fMRIPipeline
 
     try:
-        return EEG2fMRIPipeline.from_pretrained(folder)
+        return EEG2fMRIPipeline.from_pretrained(folder, torch_dtype=dtype)
     except EEG2fMRIError:
         raise
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

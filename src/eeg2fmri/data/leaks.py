@@ -22,17 +22,18 @@ def training_record(dataset: PairedDataset) -> dict:
     training = [run for run in index["runs"] if run["subject"] in dataset.subjects]
     return {
         "training_subjects": sorted(dataset.subjects),
-        "training_runs": {run["name"]: _checksum(run) for run in training},
-        "dataset_runs": sorted(map(_checksum, index["runs"])),
+        "training_runs": {run["name"]: bold_checksum(run) for run in training},
+        "dataset_runs": sorted(map(bold_checksum, index["runs"])),
     }
 
 
-def refuse_leak(record: dict | None, test: PairedDataset) -> None:
+def refuse_leak(record: dict | None, test: PairedDataset, model: str = "") -> None:
     """Refuse to test a model on subjects that it was trained on.
 
     Args:
         record (`dict`, *optional*): of `training_record`; without it nothing can be checked.
         test ([`PairedDataset`]): the test split.
+        model (`str`, *optional*): what the model is called.
 
     Raises:
         InputError: naming the subjects.
@@ -41,19 +42,19 @@ def refuse_leak(record: dict | None, test: PairedDataset) -> None:
         return
     known = set(record["dataset_runs"])
     trained = set(record["training_runs"].values())
-    same_dataset = any(_checksum(run) in known for run in test.runs)
-    leaked = {run["subject"] for run in test.runs if _checksum(run) in trained}
+    same_dataset = any(bold_checksum(run) in known for run in test.runs)
+    leaked = {run["subject"] for run in test.runs if bold_checksum(run) in trained}
     if same_dataset:
         leaked |= set(record["training_subjects"]) & set(test.subjects)
     if leaked:
         raise InputError(
             "test subjects",
-            found=f"{', '.join(sorted(leaked))}, on which the model was trained",
+            found=f"{', '.join(sorted(leaked))}, on which the model{f' {model}' if model else ''} was trained",
             expected="subjects that it has never seen",
             remedy="Test on other subjects; scores on training subjects say nothing.",
         )
 
 
-def _checksum(run: dict) -> str:
+def bold_checksum(run: dict) -> str:
     """Of a run's raw BOLD file."""
     return next(source["sha256"] for source in run["sources"] if source["path"] == run["bold"])

@@ -168,6 +168,11 @@ def write_scheme(target: Path, folder: Path, index: dict, stretches: Stretches, 
     write_json(target / SPLIT_NAME, {**description, "parts": {part: stretches[part] for part in PARTS}})
 
 
+def list_schemes(folder: Path) -> list[str]:
+    """The names of a paired dataset's schemes."""
+    return sorted(path.parent.name for path in (folder / SPLITS_FOLDER).glob(f"*/{SPLIT_NAME}"))
+
+
 def read_scheme(folder: Path, scheme: str) -> tuple[Path, Stretches]:
     """The folder of a scheme and its split.
 
@@ -175,7 +180,7 @@ def read_scheme(folder: Path, scheme: str) -> tuple[Path, Stretches]:
         InputError: when there is no such scheme; those that there are are listed.
         FileError: when it can't be read.
     """
-    names = sorted(path.parent.name for path in (folder / SPLITS_FOLDER).glob(f"*/{SPLIT_NAME}"))
+    names = list_schemes(folder)
     if scheme not in names:
         raise InputError(
             "scheme",

@@ -23,10 +23,11 @@ class NIfTIPredictions:
 
     Args:
         folder: with the files.
-        runs: all test runs; every file is looked for at once.
+        runs: all test runs; every file is looked for and checked at once, before anything is computed.
 
     Raises:
-        FileError: naming the runs without a file.
+        FileError: naming the runs without a file, or a file that can't be read.
+        RecordingError: another shape, affine, repetition time or number of volumes than measured; NaN.
     """
 
     def __init__(self, folder: str | os.PathLike, runs: Sequence[DatasetRun]):
@@ -41,20 +42,15 @@ class NIfTIPredictions:
                 expected="a file such as sub-001_task-rest.nii.gz for every test run",
                 remedy="Name the files as the runs.",
             )
+        for run in runs:
+            self._check(read_bold(self.files[run.name]), run)
 
     def fit(self, runs: Iterable[DatasetRun]) -> NIfTIPredictions:
         return self
 
     def predict(self, run: DatasetRun) -> Prediction:
-        """Read the run's file.
-
-        Raises:
-            RecordingError: another shape, affine, repetition time or number of volumes than measured; NaN.
-            FileError: it can't be read.
-        """
-        bold = read_bold(self.files[run.name])
-        self._check(bold, run)
-        volumes = bold.volumes.T
+        """Read the run's file."""
+        volumes = read_bold(self.files[run.name]).volumes.T
         return Prediction([volumes[run.indices] if len(volumes) == run.num_volumes else volumes])
 
     def _path(self, name: str) -> Path | None:

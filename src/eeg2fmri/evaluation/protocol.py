@@ -6,24 +6,20 @@ import json
 import os
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-
-import torch
-from tqdm.auto import tqdm
 
 from .. import __version__
 from ..data.index import INDEX_NAME
-from ..data.leaks import refuse_leak
-from ..data.paired_dataset import PairedDataset
+from ..data.schemes import DEFAULT_SCHEME, SPLIT_NAME, SPLITS_FOLDER
 from ..errors import FileError, InputError
 from ..files import publish_folder, sha256
-from ..hub import load_pipeline, model_index, read_training_record, resolve_model, revision_of
-from .gather import Cache, TrainingRuns, gather
-from .model_rows import check_model
-from .outside import NIfTIPredictions
+from ..hub import model_index
+from .entrants import NOBODY, Entrant, FilesEntrant, NoEntrant, PipelineEntrant, Sampling
+from .folds import Fold, describe, find_folds, refuse_other_data
+from .gather import Cache, Part, RunReader, TrainingRuns, gather
 from .report import write_report
-from .rows import MODEL, ONE_SAMPLE, Row, baseline_rows, model_rows
+from .rows import MODEL, ONE_SAMPLE, Row, baseline_rows
 from .runs import DatasetRun, root_of
 from .scores import check_length, check_subjects, primary_kind, score_rows
 from .tables import write_csv
@@ -55,6 +51,7 @@ def evaluate(
     dataset: str | os.PathLike,
     output: str | os.PathLike,
     *,
+    data_split: str = DEFAULT_SCHEME,
     protocol: str = "full",
     num_samples: int | None = None,
     predictions: str | os.PathLike | None = None,
@@ -72,12 +69,15 @@ def evaluate(
     used when the same command is given again.
 
     Args:
-        model: name of an embedded pipeline, a folder, or a Hub id; with `predictions`, any name for the outside model.
+        model: name of an embedded pipeline, a folder, or a Hub id; with `predictions`, any name for the outside model;
+            `"none"` scores the baselines alone. `{split}` in it stands for the name of the split.
         dataset: a paired dataset; its training subjects fit the baselines.
         output: a folder that does not exist yet: `results.json`, `results.csv`, `report.html`, `model_index.yml`.
+        data_split: name of a split of the dataset, or a pattern for several, such as `"cv-*"`: each fold's test
+            subjects are predicted by its model, with baselines fitted on its training subjects, and all are pooled.
         protocol: `"full"` or `"quick"`.
         num_samples: of every volume, instead of the protocol's.
-        predictions: a folder with one NIfTI for each test run, of another model.
+        predictions: a folder with one NIfTI for each test run, of another model; may hold `{split}` as well.
         root: where the dataset's raw files are, if no longer where it was prepared from.
         revision: of a Hub repository.
         num_inference_steps: denoising steps of a sample.
@@ -90,59 +90,56 @@ def evaluate(
         `dict`: what `results.json` holds; see docs/evaluation.md.
 
     Raises:
-        InputError: an argument, too few test subjects, or a test subject that the model was trained on.
+        InputError: an argument, too few test subjects, a subject that is tested twice or that its model was trained
+            on, or models of folds of different datasets.
         RecordingError, FileError, CheckpointError: before anything is written.
     """
     output = Path(output)
     amount = _amount(protocol, num_samples)
+    _check_dtype(dtype)
     if output.exists():
         raise FileError(output, found="something already there", expected="a free path", remedy="Choose another.")
-    test = PairedDataset(dataset, "test")
-    check_subjects(test.subjects)
-    place = root_of(test, None if root is None else Path(root))
-    folder = Path(predictions) if predictions is not None else resolve_model(model, revision)
-    record = None if predictions is not None else read_training_record(folder)
-    refuse_leak(record, test)
-    runs = [DatasetRun(test, entry, place) for entry in tqdm(test.runs, desc="Test runs", unit="run", disable=None)]
+    folds = find_folds(Path(dataset), data_split)
+    subjects = [subject for fold in folds for subject in fold.test.subjects]
+    check_subjects(subjects)
+    place = root_of(folds[0].test, None if root is None else Path(root))
+    sampling = Sampling(
+        amount.samples, amount.control_samples, num_inference_steps, batch_size, seed, device=device, dtype=dtype
+    )
+    entrants = [_entrant(model, predictions, revision, fold, sampling) for fold in folds]
+    refuse_other_data({fold.name: entrant.record for fold, entrant in zip(folds, entrants, strict=True)})
+    reader = RunReader(place)
+    own_runs = [reader.read(fold.test, "Test runs") for fold in folds]
+    runs = [run for own in own_runs for run in own]
     for run in runs:
         check_length(run)
-    settings = {"protocol": protocol, **asdict(amount), "steps": num_inference_steps, "seed": seed}
-    if predictions is not None:
-        own_rows = [Row(MODEL, model, "not known", NIfTIPredictions(predictions, runs))]
-        settings |= {"samples": 1, "control_samples": 0, "steps": None}
-    else:
-        pipe = load_pipeline(folder).to(torch.device(device), _dtype(dtype))
-        pipe.set_progress_bar_config(disable=True)
-        check_model(pipe, runs[0])
-        settings |= {
-            "sampler": type(pipe.scheduler).__name__,
-            "batch_size": batch_size,
-            "device": device,
-            "dtype": dtype,
-        }
-        own_rows = model_rows(
-            pipe,
-            runs,
-            num_samples=amount.samples,
-            num_control_samples=amount.control_samples,
-            num_inference_steps=num_inference_steps,
-            batch_size=batch_size,
-            seed=seed,
-        )
-    rows = [*baseline_rows(), *own_rows]
+    parts = [
+        Part([*baseline_rows(), *entrant.rows(own, runs)], own, TrainingRuns(fold.training, reader))
+        for fold, entrant, own in zip(folds, entrants, own_runs, strict=True)
+    ]
+    settings = {"protocol": protocol, "seed": seed, "data_split": data_split, **entrants[0].settings}
+    own_files = {fold.name: _identity(fold, entrant) for fold, entrant in zip(folds, entrants, strict=True)}
+    identity = {
+        **settings,
+        "image_volumes_per_run": amount.image_volumes_per_run,
+        "version": __version__,
+        "dataset": sha256(Path(dataset) / INDEX_NAME),
+        "folds": own_files,
+    }
     partial = output.parent / f".{output.name}.partial"
-    files = _checksums(folder)
-    identity = {**settings, "version": __version__, "files": files, "dataset": _checksum_of(test)}
-    results, unavailable = gather(
-        rows, runs, TrainingRuns(test.folder, place), Cache(partial, identity), amount.image_volumes_per_run
-    )
-    table = _described(rows, score_rows(results, runs, seed))
+    results, unavailable = gather(parts, Cache(partial, identity), amount.image_volumes_per_run)
+    table = _described(parts[0].rows, score_rows(results, runs, seed))
+    training_known = all(entrant.record is not None for entrant in entrants)
     report = {
         "schema_version": SCHEMA_VERSION,
-        "verdict": judge(table, len(test.subjects), record is not None, primary_kind(runs[0].regions)),
-        "model": {"name": model, "revision": revision_of(folder), "files": files},
-        "dataset": _dataset(test, runs),
-        "settings": {**settings, "eeg2fmri": __version__},
+        "verdict": judge(table, len(subjects), training_known, primary_kind(runs[0].regions)),
+        "model": {
+            "name": model,
+            "revision": entrants[0].revision,
+            "files": {name: fold["files"] for name, fold in own_files.items()},
+        },
+        "dataset": _dataset(folds, runs),
+        "settings": {**settings, "image_volumes_per_run": amount.image_volumes_per_run, "eeg2fmri": __version__},
         "rows": table,
         "not_available": unavailable,
     }
@@ -150,15 +147,23 @@ def evaluate(
         (staging / "results.json").write_text(json.dumps(report, indent=1) + "\n")
         write_csv(report, staging / "results.csv")
         write_report(report, results, runs, staging / "report.html")
-        (staging / "model_index.yml").write_text(model_index(report))
+        if MODEL in table:
+            (staging / "model_index.yml").write_text(model_index(report))
     shutil.rmtree(partial, ignore_errors=True)
     return report
 
 
-def _dtype(name: str) -> torch.dtype:
+def _check_dtype(name: str) -> None:
     if name not in ("float32", "bfloat16"):
         raise InputError("dtype", found=repr(name), expected="float32 or bfloat16", remedy="Choose one.")
-    return getattr(torch, name)
+
+
+def _entrant(
+    model: str, predictions: str | os.PathLike | None, revision: str | None, fold: Fold, sampling: Sampling
+) -> Entrant:
+    if predictions is not None:
+        return FilesEntrant(model, fold.named(os.fspath(predictions)))
+    return NoEntrant() if model == NOBODY else PipelineEntrant(fold.named(model), revision, fold, sampling)
 
 
 def _amount(protocol: str, num_samples: int | None) -> Protocol:
@@ -174,16 +179,14 @@ def _amount(protocol: str, num_samples: int | None) -> Protocol:
     return replace(amount, samples=num_samples, control_samples=min(num_samples, amount.control_samples))
 
 
-def _checksums(folder: Path) -> dict[str, str]:
-    """Of the weights and processors, or of the predictions."""
+def _identity(fold: Fold, entrant: Entrant) -> dict:
+    """Checksums of what the results of a fold depend on: the split, and weights and processors, or predictions."""
     suffixes = (".safetensors", ".json", ".nii", ".gz")
+    files = [] if entrant.folder is None else sorted(entrant.folder.rglob("*"))
     return {
-        str(path.relative_to(folder)): sha256(path) for path in sorted(folder.rglob("*")) if path.suffix in suffixes
+        "split": sha256(fold.test.folder / SPLITS_FOLDER / fold.name / SPLIT_NAME),
+        "files": {str(path.relative_to(entrant.folder)): sha256(path) for path in files if path.suffix in suffixes},
     }
-
-
-def _checksum_of(dataset: PairedDataset) -> str:
-    return sha256(dataset.folder / INDEX_NAME)
 
 
 def _described(rows: Sequence[Row], scored: dict[str, dict]) -> dict[str, dict]:
@@ -207,15 +210,16 @@ def _description(row: Row) -> dict:
     }
 
 
-def _dataset(dataset: PairedDataset, runs: Sequence[DatasetRun]) -> dict:
-    config = dataset.volume_processor.config
+def _dataset(folds: Sequence[Fold], runs: Sequence[DatasetRun]) -> dict:
+    config = folds[0].test.volume_processor.config
     first = runs[0]
     return {
-        "folder": dataset.folder.resolve().name,
+        "folder": folds[0].test.folder.resolve().name,
         "test_subjects": sorted({run.subject for run in runs}),
         "num_test_runs": len(runs),
         "num_volumes": [len(run.onsets) for run in runs],
-        "num_training_subjects": len(PairedDataset(dataset.folder, "train").subjects),
+        "num_training_subjects": min(len(fold.training.subjects) for fold in folds),
+        "folds": describe(folds),
         "simulated": first.truth is not None,
         "grid": list(first.mean.shape[::-1]),
         "repetition_time": first.repetition_time,

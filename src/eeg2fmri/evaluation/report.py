@@ -19,9 +19,9 @@ from .figures import (
     network_courses,
     null_histograms,
 )
-from .rows import MODEL, ORACLE, RIDGE
+from .rows import MODEL, ORACLE, RIDGE, TRAINING_MEAN
 from .runs import DatasetRun
-from .tables import TITLES, cell, other_cells
+from .tables import TITLES, cell, other_cells, subjects_of
 
 STYLE = """body{font:15px/1.5 sans-serif;max-width:75em;margin:2em auto;padding:0 1em;color:#222}
 .verdict{border-left:.5em solid #b33;padding:.2em 1em;background:#f6f6f6}.verdict.yes{border-color:#393}
@@ -43,7 +43,7 @@ def write_report(
     """
     rows = report["rows"]
     shown = {rows[name]["title"]: results[name][0] for name in (MODEL, RIDGE, ORACLE) if name in results}
-    run = runs[0]
+    run, judged = runs[0], report["verdict"]["row"] or TRAINING_MEAN
     measured = run.volumes()[[len(run.onsets) // 2]]
     parts = [
         _verdict(report),
@@ -54,7 +54,7 @@ def write_report(
         ),
         _figure(
             f"Axial slices of {run.name}, values from 0 to 1, those below 0.35 left out",
-            axial_slices(run, minmax(measured)[0], results[MODEL][0].volume),
+            axial_slices(run, minmax(measured)[0], results[judged][0].volume),
         ),
         _figure("Time courses", network_courses(run, {title: result.series for title, result in shown.items()})),
         _figure(
@@ -63,7 +63,7 @@ def write_report(
         ),
         _figure("r against its null of shifts in time", null_histograms(rows)),
     ]
-    if len(results[MODEL][0].sample_series) > 1:
+    if MODEL in results and len(results[MODEL][0].sample_series) > 1:
         parts.append(_figure("Calibration of the samples", calibration(results[MODEL], runs)))
     title = html.escape(f"Evaluation of {report['model']['name']}")
     path.write_text(
@@ -79,8 +79,7 @@ def _verdict(report: dict) -> str:
     dataset, settings = report["dataset"], report["settings"]
     origin = "simulated" if dataset["simulated"] else "measured"
     facts = (
-        f"{len(dataset['test_subjects'])} test subjects, {dataset['num_training_subjects']} training subjects "
-        f"({origin} data, {dataset['space']} space, images: {dataset['image_normalisation']}); "
+        f"{subjects_of(dataset)} ({origin} data, {dataset['space']} space, images: {dataset['image_normalisation']}); "
         f"protocol {settings['protocol']}, {settings['samples']} samples, {settings.get('sampler')}, "
         f"{settings['steps']} steps, seed {settings['seed']}. r: mean over {dataset['scored_regions']}s. "
         "Intervals: 95 %, bootstrap over subjects."

@@ -14,9 +14,11 @@ from safetensors.numpy import load_file
 
 from ..baselines.run import HIGH_PASS, Regions, Truth
 from ..data.index import INDEX_NAME
+from ..data.leaks import bold_checksum
 from ..data.paired_dataset import PairedDataset
 from ..data.simulation import DARK_NETWORK
 from ..errors import FileError, InputError, RecordingError
+from ..files import sha256
 from ..processing.eeg import EEGProcessor
 from ..processing.filters import brain_mask, remove_drift
 from ..recordings.bold import read_bold
@@ -52,22 +54,15 @@ class DatasetRun:
         self.indices = np.asarray(entry["volumes"])
         with safe_open(self._pairs, framework="numpy") as file:
             self.columns = file.get_tensor("index")
-        all_volumes, self.affine, repetition_time = self._read()
+        self._check_measurement(bold_checksum(entry))
+        all_volumes, self.affine, self.repetition_time = self._read()
         self.num_volumes = len(all_volumes)
-        if repetition_time is None or self.indices.max() >= self.num_volumes:
-            raise RecordingError(
-                self._bold,
-                found=f"{self.num_volumes} volumes",
-                expected=f"the run that was paired, with volume {self.indices.max()}",
-                remedy="Give the root that the dataset was prepared from.",
-            )
-        self.repetition_time = repetition_time
         self.own_mean = all_volumes[:NUM_CALIBRATION_VOLUMES].mean(axis=0)
         volumes = all_volumes[self.indices]
         self.mean = volumes.mean(axis=0)
         self.mask = brain_mask(self.mean, self._bold)
         self.regions = self._find_regions()
-        self.series = self.regions.series(volumes, repetition_time)
+        self.series = self.regions.series(volumes, self.repetition_time)
         if not self.series.any():
             raise RecordingError(
                 self._bold,
@@ -132,8 +127,26 @@ class DatasetRun:
             return None
         return remove_drift(np.concatenate(regressors, axis=1), self.repetition_time, HIGH_PASS)
 
-    def _read(self) -> tuple[np.ndarray, np.ndarray, float | None]:
+    def _check_measurement(self, paired: str) -> None:
+        """Another file may have another grid, affine, repetition time or number of volumes."""
+        found = sha256(self._bold)
+        if found != paired:
+            raise RecordingError(
+                self._bold,
+                found=f"another file than the one that was paired (SHA-256 {found})",
+                expected=paired,
+                remedy="Give the root that the dataset was prepared from, or prepare it again.",
+            )
+
+    def _read(self) -> tuple[np.ndarray, np.ndarray, float]:
         bold = read_bold(self._bold)
+        if bold.repetition_time is None:
+            raise RecordingError(
+                self._bold,
+                found="no repetition time",
+                expected="one, without which no drift can be removed",
+                remedy="Write it into the header or the sidecar, and prepare the dataset again.",
+            )
         volumes, affine = self._volume_processor.to_grid(bold)
         return volumes, affine, bold.repetition_time
 

@@ -68,14 +68,20 @@ def other_cells(row: dict) -> dict[str, str]:
 def markdown(report: dict) -> str:
     """The verdict and a short table, for a model card."""
     titles = ["row", *(TITLES[score] for score in CARD_COLUMNS), "p, EEG shifted"]
-    lines = [f"**{report['verdict']['headline']}**", "", _line(titles), _line(["---"] * len(titles))]
+    lines = [f"**{report['verdict']['headline']}**", "", line(titles), line(["---"] * len(titles))]
     for row in report["rows"].values():
         cells = [cell(row["scores"][score]) for score in CARD_COLUMNS]
-        lines.append(_line([row["title"], *cells, other_cells(row)["p, EEG shifted"]]))
-    dataset = report["dataset"]
-    subjects = f"{len(dataset['test_subjects'])} test subjects, {dataset['num_training_subjects']} training subjects."
-    return "\n".join([*lines, "", subjects])
+        lines.append(line([row["title"], *cells, other_cells(row)["p, EEG shifted"]]))
+    return "\n".join([*lines, "", f"{subjects_of(report['dataset'])}."])
 
 
-def _line(cells: list[str]) -> str:
+def subjects_of(dataset: dict) -> str:
+    """How many subjects were tested, and on how many the rows were fitted."""
+    tested, trained, folds = len(dataset["test_subjects"]), dataset["num_training_subjects"], len(dataset["folds"])
+    in_folds = f" in {folds} folds, each with at least" if folds > 1 else ","
+    return f"{tested} test subjects{in_folds} {trained} training subjects"
+
+
+def line(cells: list[str]) -> str:
+    """A line of a table in Markdown."""
     return f"| {' | '.join(cells)} |"

@@ -10,7 +10,7 @@ MEAN_VOLUME_SLACK = 0.02  # of SSIM: what a mean volume of one or another kind m
 
 
 def judge(rows: dict[str, dict], num_subjects: int, training_known: bool, regions: str) -> dict:
-    """Judge the row of the model.
+    """Judge the row of the model; where no model was scored, that of the sensor ridge.
 
     There is EEG information when r is above 0 and all three nulls say so at p < 0.05: the same prediction shifted in
     time by at least 40 s, every subject's prediction against every other subject's BOLD, and, where the model was
@@ -23,9 +23,12 @@ def judge(rows: dict[str, dict], num_subjects: int, training_known: bool, region
         regions (`str`): `"network"` or `"parcel"`.
 
     Returns:
-        `dict`: `eeg_information` (bool), `headline` and `sentences`.
+        `dict`: `row` (which is judged), `eeg_information` (bool), `headline` and `sentences`.
     """
-    row = rows[MODEL]
+    name = MODEL if MODEL in rows else RIDGE
+    if name not in rows:
+        return {"row": None, "eeg_information": False, "headline": "No row reads the EEG.", "sentences": []}
+    row = rows[name]
     sentences = []
     if row["constant"]:
         informed = False
@@ -33,26 +36,28 @@ def judge(rows: dict[str, dict], num_subjects: int, training_known: bool, region
             "The prediction does not change over time: it shows anatomy only, and no correlation over time exists."
         )
     else:
-        informed, reasons = _information(rows, regions)
+        informed, reasons = _information(rows, name, regions)
         sentences += reasons
-    sentences += _about_images(rows, informed)
+    sentences += _about_images(rows, name, informed)
     if not row["constant"]:
         sentences += _about_ridge(row, rows) + _about_oracle(row, rows)
     if num_subjects < RECOMMENDED_SUBJECTS:
         sentences.append(
             f"Only {num_subjects} test subjects: take at least {RECOMMENDED_SUBJECTS} before you publish."
         )
-    if not training_known:
+    if name == MODEL and not training_known:
         sentences.append(
             "The model does not say which subjects it was trained on: that none of the test subjects was among them "
             "could not be checked."
         )
     headline = "EEG information: yes" if informed else "EEG information: no. The scores show no EEG information."
-    return {"eeg_information": informed, "headline": headline, "sentences": sentences}
+    if name == RIDGE:
+        headline = f"No model was scored. Sensor ridge: {headline}"
+    return {"row": name, "eeg_information": informed, "headline": headline, "sentences": sentences}
 
 
-def _information(rows: dict[str, dict], regions: str) -> tuple[bool, list[str]]:
-    row = rows[MODEL]
+def _information(rows: dict[str, dict], judged: str, regions: str) -> tuple[bool, list[str]]:
+    row = rows[judged]
     r, null = row["scores"]["r"], row["null"]
     above_shifts = r["mean"] > 0 and null["p"] < ALPHA
     sentences = [
@@ -79,8 +84,8 @@ def _information(rows: dict[str, dict], regions: str) -> tuple[bool, list[str]]:
     return informed, sentences
 
 
-def _about_images(rows: dict[str, dict], informed: bool) -> list[str]:
-    own, mean = (rows[name]["scores"]["ssim_3d"]["mean"] for name in (MODEL, TRAINING_MEAN))
+def _about_images(rows: dict[str, dict], judged: str, informed: bool) -> list[str]:
+    own, mean = (rows[name]["scores"]["ssim_3d"]["mean"] for name in (judged, TRAINING_MEAN))
     compared = f"SSIM is {own:.3f}; the mean volume of the training subjects, without any EEG, has {mean:.3f}."
     if not informed and own >= mean - MEAN_VOLUME_SLACK:
         return [f"{compared} What the image scores show is anatomy, not EEG."]
