@@ -12,7 +12,7 @@ SOURCE = Path(__file__).resolve().parents[1] / "src" / "eeg2fmri"
 LEVELS = {
     0: ("errors", "shapes", "files", "randomness", "recipes", "registration"),
     1: ("recordings", "processing", "models", "metrics"),
-    2: ("pipeline", "pipeline_inputs", "data", "baselines"),
+    2: ("pipeline", "pipeline_inputs", "pipeline_adapters", "data", "baselines"),
     3: ("training", "evaluation", "hub", "generation", "cli"),
 }
 LEVEL = {room: level for level, rooms in LEVELS.items() for room in rooms}
@@ -26,6 +26,7 @@ FORBIDDEN = {
 SIDEWAYS = {
     ("processing", "recordings"),
     ("pipeline", "pipeline_inputs"),
+    ("pipeline", "pipeline_adapters"),
     ("training", "hub"),
     ("generation", "hub"),
     ("evaluation", "hub"),

@@ -70,7 +70,7 @@ def simulate(
     output: Annotated[
         Path | None, typer.Option(help="Folder of the new dataset; must not exist. simulated-PRESET by default.")
     ] = None,
-    preset: Annotated[str, typer.Option(help="Geometry and timing: mini, noddi or xp2.")] = "mini",
+    preset: Annotated[str, typer.Option(help="Geometry and timing: mini, mini-24, noddi or xp2.")] = "mini",
     level: Annotated[str, typer.Option(help="default, realistic, easy or null (no coupling).")] = "default",
     layout: Annotated[
         str | None, typer.Option(help="bids, noddi or xp2, for prepare --layout; the preset's own by default.")
@@ -120,6 +120,11 @@ def prepare(
         Path | None,
         typer.Option(help="YAML with the sections eeg_processor and volume_processor; noddi and xp2 have their own."),
     ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="Instead of a recipe: a published pipeline, whose processors are used, for fine-tuning."),
+    ] = None,
+    revision: Annotated[str | None, typer.Option(help="Of --model: branch, tag or commit on the Hub.")] = None,
     layout: Annotated[str, typer.Option(help="bids, noddi, xp2 or table.")] = "bids",
     preset: Annotated[
         str, typer.Option(help="aligned (by the scanner's markers), or calhas (from sample 0, as reference [24]).")
@@ -152,12 +157,14 @@ def prepare(
 ) -> None:
     """Pair EEG windows with volumes by the scanner's markers, split by subject, ready for training."""
     from .data.prepare import prepare_dataset
+    from .hub import load_processors, resolve_model
 
     layout_options = {name: value for name, value in (("eeg", eeg), ("tasks", tasks)) if value is not None}
     path, problems = prepare_dataset(
         root,
         output,
         recipe=recipe,
+        processors=None if model is None else load_processors(resolve_model(model, revision)),
         layout=layout,
         layout_options=layout_options,
         preset=preset,

@@ -17,8 +17,11 @@ if TYPE_CHECKING:
     import torch
 
     from .pipeline import EEG2fMRIPipeline
+    from .processing.eeg import EEGProcessor
+    from .processing.volume import VolumeProcessor
 
 TRAINING_FILE = "training.json"
+ADAPTERS_FILE = "pytorch_lora_weights.safetensors"  # diffusers' name
 CARD_SCORES = ("r", "r_net_of_global", "r_voxel", "ssim_3d", "ssim_2d", "psnr", "rmse", "ssim_3d_beyond_training_mean")
 EMBEDDED = ("eeg2fmri-sim-small",)
 # For those who load with `DiffusionPipeline.from_pretrained(repo, custom_pipeline=repo, trust_remote_code=True)`.
@@ -59,7 +62,8 @@ def read_training_record(folder: str | os.PathLike) -> dict | None:
         return None
     try:
         record = json.loads(path.read_text())
-        return {name: record[name] for name in ("training_subjects", "training_runs", "dataset_runs")}
+        required = {name: record[name] for name in ("training_subjects", "training_runs", "dataset_runs")}
+        return {**required, "earlier_training": record.get("earlier_training", [])}
     except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError(
             path, found=f"no readable record ({error})", expected="the training subjects", remedy="Save it again."
@@ -119,7 +123,7 @@ def resolve_model(model: str, revision: str | None = None) -> Path:
         revision (`str`, *optional*): branch, tag or commit of a Hub repository.
 
     Returns:
-        `Path`: a folder with a `model_index.json`.
+        `Path`: a folder with a `model_index.json`, or with adapters that name the pipeline that they belong to.
 
     Raises:
         CheckpointError: when it can't be found, or downloaded.
@@ -127,7 +131,7 @@ def resolve_model(model: str, revision: str | None = None) -> Path:
     folder = Path(model)
     if model in EMBEDDED and not folder.is_dir():
         folder = _embedded(model)
-    if (folder / "model_index.json").is_file():
+    if (folder / "model_index.json").is_file() or (folder / ADAPTERS_FILE).is_file():
         return folder
     if folder.is_dir() or model.count("/") != 1 or model.startswith((".", "/")):
         raise CheckpointError(
@@ -140,7 +144,7 @@ def resolve_model(model: str, revision: str | None = None) -> Path:
 
 
 def load_pipeline(folder: Path, dtype: torch.dtype | None = None) -> EEG2fMRIPipeline:
-    """Load a pipeline from its folder.
+    """Load a pipeline from its folder; adapters are loaded with the pipeline that they were trained on, and fused.
 
     Args:
         folder: of the pipeline.
@@ -151,8 +155,14 @@ def load_pipeline(folder: Path, dtype: torch.dtype | None = None) -> EEG2fMRIPip
     """
     from .pipeline import EEG2fMRIPipeline
 
+    if not (folder / "model_index.json").is_file() and (folder / ADAPTERS_FILE).is_file():
+        pipeline = load_pipeline(_base_of(folder), dtype)
+        pipeline.load_lora_weights(folder)
+        pipeline.fuse_lora()
+        pipeline.unload_lora_weights()
+        return pipeline
     try:
-        return EEG2fMRIPipeline.from_pretrained(folder, torch_dtype=dtype)
+        return EEG2fMRIPipeline.from_pretrained(folder, dtype=dtype)
     except EEG2fMRIError:
         raise
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -164,9 +174,42 @@ def load_pipeline(folder: Path, dtype: torch.dtype | None = None) -> EEG2fMRIPip
         ) from error
 
 
+def load_processors(folder: Path) -> tuple[EEGProcessor, VolumeProcessor]:
+    """The processors of a published pipeline, or of the one that adapters belong to, with their statistics.
+
+    Raises:
+        CheckpointError: whatever is wrong with them.
+    """
+    from .processing.eeg import EEGProcessor
+    from .processing.volume import VolumeProcessor
+
+    if not (folder / "model_index.json").is_file():
+        folder = _base_of(folder)
+    return (
+        EEGProcessor.from_pretrained(folder / "eeg_processor"),
+        VolumeProcessor.from_pretrained(folder / "volume_processor"),
+    )
+
+
 def revision_of(folder: Path) -> str | None:
     """The commit that a folder of the Hub's cache holds; `None` for any other folder."""
     return folder.name if folder.parent.name == "snapshots" else None
+
+
+def _base_of(folder: Path) -> Path:
+    """The pipeline that adapters were trained on, which their training record names."""
+    path = folder / TRAINING_FILE
+    try:
+        base = json.loads(path.read_text())["base_model"]
+        name, revision = str(base["name"]), base["revision"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(
+            path,
+            found=f"no readable name of a pipeline ({error})",
+            expected="that of the pipeline that the adapters were trained on",
+            remedy="Load that pipeline, then its method load_lora_weights with this folder.",
+        ) from error
+    return resolve_model(name, revision)
 
 
 def _embedded(name: str) -> Path:

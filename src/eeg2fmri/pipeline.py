@@ -17,6 +17,7 @@ from .errors import InputError
 from .models.conditional_mean import ConditionalMeanModel, ConditionalMeanOutput
 from .models.epg import EPGModel
 from .models.fd_unet import FDUNetModel
+from .pipeline_adapters import EEG2fMRILoraLoaderMixin
 from .pipeline_inputs import EEGPrompts, check_components, check_inputs, collect_prompts
 from .processing.eeg import EEGProcessor
 from .processing.volume import VolumeProcessor
@@ -36,7 +37,7 @@ class EEG2fMRIPipelineOutput(BaseOutput):
     volumes: list | torch.Tensor
 
 
-class EEG2fMRIPipeline(DiffusionPipeline):
+class EEG2fMRIPipeline(DiffusionPipeline, EEG2fMRILoraLoaderMixin):
     r"""Generate fMRI volumes from EEG recordings.
 
     Each volume is denoised from Gaussian noise under the guidance of the EEG that precedes it: the encoder turns the

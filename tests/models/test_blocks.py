@@ -155,7 +155,7 @@ def test_a_convolution_over_two_slices_never_reads_unwritten_memory():
 @pytest.mark.parametrize("shape", [(1, 1, 1), (2, 4, 4), (2, 2, 2), (5, 2, 7), (4, 4, 4)])
 @pytest.mark.parametrize("stride", [1, 2])
 def test_padding_by_itself_changes_nothing(shape, stride):
-    conv = Conv3d(3, 5, stride).double()
+    conv = Conv3d(3, 5, stride=stride).double()
     sample = torch.randn(2, 3, *shape, dtype=torch.float64)
     expected = torch.nn.functional.conv3d(sample, conv.weight, conv.bias, stride, padding=1)
     torch.testing.assert_close(conv(sample), expected)

@@ -21,7 +21,7 @@ train_batch_size gradient_accumulation_steps max_train_steps learning_rate lr_sc
 prior adam_beta2 adam_epsilon adam_weight_decay max_grad_norm ema_decay ema_warmup validation_steps
 num_validation_pairs num_validation_samples validation_inference_steps early_stopping_patience checkpointing_steps
 checkpoints_total_limit resume_from_checkpoint report_to tracker_project_name mixed_precision gradient_checkpointing
-deterministic dry_run
+deterministic dry_run pretrained_model_name_or_path revision freeze lora_rank torch_compile
 """
 
 

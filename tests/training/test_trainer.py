@@ -9,8 +9,10 @@ from dataclasses import fields, replace
 
 import pytest
 import torch
+from accelerate.state import AcceleratorState
 from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
+from safetensors.torch import load_file
 
 from eeg2fmri.errors import EEG2fMRIError, FileError, InputError
 from eeg2fmri.recipes import SECTIONS, read_recipe
@@ -214,12 +216,17 @@ CHANGES = {
     "ema_warmup": True,
     "gradient_checkpointing": True,
     "deterministic": True,
+    "freeze": "unet",
+    "lora_rank": 2,
+    "torch_compile": True,
 }
+FINE_TUNING = {"freeze", "lora_rank"}
 
 
 @pytest.mark.parametrize("name", [f.name for f in fields(TrainingConfig) if not f.metadata.get("free")])
 def test_every_setting_that_matters_is_part_of_a_runs_identity(name):
-    config = TrainingConfig(train_data_dir="x", output_dir="y")
+    start = {"pretrained_model_name_or_path": "z"} if name in FINE_TUNING else {}
+    config = TrainingConfig(train_data_dir="x", output_dir="y", **start)
     other = replace(config, **{name: CHANGES[name] if name in CHANGES else getattr(config, name) / 2})
     assert config.identity() != other.identity()
     assert config.identity(num_processes=2) == replace(config, train_batch_size=4).identity()
@@ -279,8 +286,39 @@ def test_a_disk_without_room_for_the_checkpoints_is_refused(settings, monkeypatc
         Trainer(settings, RECIPE)
 
 
+def test_without_a_compiler_torch_compile_is_refused(settings, monkeypatch):
+    monkeypatch.setattr(checks.shutil, "which", lambda name: None)
+    with pytest.raises(InputError, match=r"--torch_compile: found no C\+\+ compiler"):
+        Trainer(replace(settings, torch_compile=True), RECIPE)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("g++"), reason="no C++ compiler")
+def test_compiled_steps_are_the_same_and_leave_no_trace_in_names(settings, data, tmp_path):
+    """Other kernels round differently; nothing else may change."""
+    recipe = read_recipe(data / "recipe.yaml")
+    config = replace(settings, model="ef_diffusion", max_train_steps=2, num_validation_samples=0, learning_rate=1e-4)
+    Trainer(replace(config, output_dir=str(tmp_path / "plain")), recipe).train()
+    AcceleratorState._reset_state(reset_partial_state=True)
+    Trainer(replace(config, torch_compile=True), recipe).train()
+    for folder in ("unet", "checkpoint-2/unet", "checkpoint-2/eeg_encoder_ema"):
+        plain, compiled = (
+            load_file(f"{output}/{folder}/diffusion_pytorch_model.safetensors")
+            for output in (tmp_path / "plain", settings.output_dir)
+        )
+        assert plain.keys() == compiled.keys()
+        for name, tensor in plain.items():
+            torch.testing.assert_close(compiled[name], tensor, atol=5e-4, rtol=0)
+    assert not any(
+        "_orig_mod" in name for name in load_file(f"{settings.output_dir}/checkpoint-2/optimizer.safetensors")
+    )
+    AcceleratorState._reset_state(reset_partial_state=True)
+    resumed = replace(config, torch_compile=True, max_train_steps=2, resume_from_checkpoint="checkpoint-2")
+    assert Trainer(resumed, recipe).state.step == 2
+
+
 def test_a_dry_run_leaves_nothing(settings, tmp_path):
     summary = dry_run(settings, RECIPE)
-    assert "1 parameters" in summary
+    assert "1 parameters, of which 1 are trained" in summary
     assert "for 6 steps" in summary
     assert not list(tmp_path.iterdir())

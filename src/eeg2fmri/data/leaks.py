@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 from ..errors import InputError
 from .index import INDEX_NAME
 from .paired_dataset import PairedDataset
 
+RECORDED = ("training_subjects", "training_runs", "dataset_runs")
 
-def training_record(dataset: PairedDataset) -> dict:
+
+def training_record(dataset: PairedDataset, earlier: Sequence[dict | None] = ()) -> dict:
     """What a checkpoint remembers of its training: its subjects, and checksums that tell the dataset again.
 
     The checksums are those of the raw BOLD files: subjects of different datasets share labels, and one dataset can be
@@ -17,6 +20,8 @@ def training_record(dataset: PairedDataset) -> dict:
 
     Args:
         dataset ([`PairedDataset`]): the training split.
+        earlier: the records of what the training started from (a published pipeline, a prior), each with its own
+            earlier ones; `None` for one that says nothing of its training.
     """
     index = json.loads((dataset.folder / INDEX_NAME).read_text())
     training = [run for run in index["runs"] if run["subject"] in dataset.subjects]
@@ -24,7 +29,13 @@ def training_record(dataset: PairedDataset) -> dict:
         "training_subjects": sorted(dataset.subjects),
         "training_runs": {run["name"]: bold_checksum(run) for run in training},
         "dataset_runs": sorted(map(bold_checksum, index["runs"])),
+        "earlier_training": _flattened(earlier),
     }
+
+
+def is_complete(record: dict | None) -> bool:
+    """Whether all that a model was ever trained on is known."""
+    return record is not None and None not in record.get("earlier_training", [])
 
 
 def refuse_leak(record: dict | None, test: PairedDataset, model: str = "") -> None:
@@ -38,14 +49,10 @@ def refuse_leak(record: dict | None, test: PairedDataset, model: str = "") -> No
     Raises:
         InputError: naming the subjects.
     """
-    if record is None:
-        return
-    known = set(record["dataset_runs"])
-    trained = set(record["training_runs"].values())
-    same_dataset = any(bold_checksum(run) in known for run in test.runs)
-    leaked = {run["subject"] for run in test.runs if bold_checksum(run) in trained}
-    if same_dataset:
-        leaked |= set(record["training_subjects"]) & set(test.subjects)
+    leaked: set[str] = set()
+    for one in _flattened([record]):
+        if one is not None:
+            leaked |= _leaked(one, test)
     if leaked:
         raise InputError(
             "test subjects",
@@ -53,6 +60,25 @@ def refuse_leak(record: dict | None, test: PairedDataset, model: str = "") -> No
             expected="subjects that it has never seen",
             remedy="Test on other subjects; scores on training subjects say nothing.",
         )
+
+
+def _leaked(record: dict, test: PairedDataset) -> set[str]:
+    """Test subjects of one training. Labels count within one dataset only: every dataset has a `sub-001`."""
+    known = set(record["dataset_runs"])
+    trained = set(record["training_runs"].values())
+    same_dataset = any(bold_checksum(run) in known for run in test.runs)
+    leaked = {run["subject"] for run in test.runs if bold_checksum(run) in trained}
+    return leaked | (set(record["training_subjects"]) & set(test.subjects) if same_dataset else set())
+
+
+def _flattened(records: Sequence[dict | None]) -> list[dict | None]:
+    """Every training once, none within another."""
+    flat: list[dict | None] = []
+    for record in records:
+        earlier = [] if record is None else record.get("earlier_training", [])
+        own = None if record is None else {name: value for name, value in record.items() if name in RECORDED}
+        flat += [one for one in (own, *_flattened(earlier)) if one not in flat]
+    return flat
 
 
 def bold_checksum(run: dict) -> str:

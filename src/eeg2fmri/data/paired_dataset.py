@@ -43,8 +43,8 @@ class PairedDataset(Dataset):
     items: `DataLoader(dataset, sampler=batches_of_indices, batch_size=None)`.
 
     `runs` lists the runs of the part in the order of the items, each with `num_pairs`, `volumes` and `onsets` of the
-    pairs that are in the part, and what `index.json` says about it. Spectra are normalised once a run and kept in
-    memory up to 4 GiB, the oldest given up first; volumes are mapped.
+    pairs that are in the part, and what `index.json` says about it; `parts` names the parts that hold a run. Spectra
+    are normalised once a run and kept in memory up to 4 GiB, the oldest given up first; volumes are mapped.
 
     Args:
         folder (`str` or `os.PathLike`): made by [`build_pairs`].
@@ -61,6 +61,7 @@ class PairedDataset(Dataset):
         self.folder = Path(folder)
         index = read_index(self.folder)
         self._scheme_folder, stretches = read_scheme(self.folder, scheme)
+        self.parts = [name for name in PARTS if stretches[name]]
         part = stretches.get(split, {})
         self.runs = [_stretch(entry, *part[entry["name"]]) for entry in index["runs"] if entry["name"] in part]
         if not self.runs:

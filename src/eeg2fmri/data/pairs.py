@@ -10,6 +10,7 @@ pairs/
   alignment_report.html  the same with pictures
   splits/default/        which pairs are for training, validation, test; processors fitted to the training part:
                          see schemes.py
+  processors/            only where a published pipeline's were used: they serve every scheme
   sub-001_task-rest.safetensors
                          spectra, volumes and the run's statistics; see stored_run.py
 ```
@@ -44,7 +45,7 @@ from .checks import RunReport, report_run
 from .index import FORMAT_VERSION, INDEX_NAME, pairs_of, read_index, write_json
 from .provenance import describe_sources, run_key
 from .report import write_report
-from .schemes import DEFAULT_SCHEME, SPLITS_FOLDER, read_scheme, write_scheme
+from .schemes import DEFAULT_SCHEME, PROCESSORS_FOLDER, SPLITS_FOLDER, read_scheme, write_scheme
 from .splits import Subjects, check_apart, whole_runs
 from .stored_run import open_run, run_arrays
 
@@ -58,6 +59,7 @@ def build_pairs(
     eeg_processor: EEGProcessor,
     volume_processor: VolumeProcessor,
     split: SplitOfSubjects,
+    keep_statistics: bool = False,
     timing: Timing | None = None,
     source: Mapping[str, Any] | None = None,
     problems: Sequence[RunProblem] = (),
@@ -72,7 +74,9 @@ def build_pairs(
     Args:
         runs: the runs of `recordings.layouts`.
         output: a folder that does not exist yet; it appears whole or not at all.
-        eeg_processor, volume_processor: how to process; statistics that they may have are not used.
+        eeg_processor, volume_processor: how to process; statistics that they may have are not used, unless
+        keep_statistics: the processors are a published pipeline's, and stay as they are: its mean and scale of the
+            EEG, its template, and, in MNI space, its grid, which all runs are resampled to.
         split: subjects of `"train"`, `"validation"` and `"test"`, or what makes them of the usable runs' subjects.
         timing: how volumes are found in the EEG; by the scanner's markers by default.
         source: for the index; JSON values. Paths are written from its `"root"`.
@@ -97,13 +101,17 @@ def build_pairs(
         "eeg_processor": _configuration(eeg_processor),
         "volume_processor": _configuration(volume_processor),
     }
-    with resumable_folder(output) as folder:
-        if folder is None:
-            return _built_by_another(output, settings, split)
+    if keep_statistics:
+        processors = eeg_processor, volume_processor
+        settings["statistics"] = [processor.checksum() for processor in processors]
+    else:
         processors = (
             EEGProcessor.from_config(eeg_processor.config),
             VolumeProcessor.from_config(volume_processor.config),
         )
+    with resumable_folder(output) as folder:
+        if folder is None:
+            return _built_by_another(output, settings, split)
         parallel = Parallel(n_jobs=num_jobs, return_as="generator")
         results = parallel(delayed(_finished_run)(run, folder, *processors, timing, settings) for run in runs)
         finished, invalid = _sorted_out(tqdm(results, total=len(runs), desc="Pairs", unit="run"), runs)
@@ -117,6 +125,9 @@ def build_pairs(
         index = {**settings, "runs": entries}
         subjects = _subjects(split, [entry["subject"] for entry in entries])
         _remove_all_but(folder, {entry["file"] for entry in entries})
+        if keep_statistics:
+            eeg_processor.save_pretrained(folder / PROCESSORS_FOLDER / "eeg_processor")
+            volume_processor.save_pretrained(folder / PROCESSORS_FOLDER / "volume_processor")
         description = {"kind": "subjects", "options": {}}
         stretches = whole_runs(subjects, pairs_of(entries))
         write_scheme(folder / SPLITS_FOLDER / DEFAULT_SCHEME, folder, index, stretches, description)
@@ -248,7 +259,7 @@ def _built_by_another(output: Path, settings: dict[str, Any], split: SplitOfSubj
     """The dataset that another process has finished meanwhile, if it is what this one would have built."""
     index = read_index(output)
     runs = pairs_of(index["runs"])
-    same = all(index[name] == value for name, value in settings.items())
+    same = all(index.get(name) == value for name, value in settings.items())
     if same and read_scheme(output, DEFAULT_SCHEME)[1] == whole_runs(
         _subjects(split, [r.subject for r in runs]), runs
     ):

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..errors import InputError
 from ..processing.eeg import EEGProcessor
 from ..processing.volume import VolumeProcessor
 from ..recipes import read_recipe
@@ -26,6 +27,7 @@ def prepare_dataset(
     output: str | os.PathLike,
     *,
     recipe: str | os.PathLike | None = None,
+    processors: tuple[EEGProcessor, VolumeProcessor] | None = None,
     layout: str = "bids",
     layout_options: Mapping[str, Any] | None = None,
     preset: str = "aligned",
@@ -46,6 +48,8 @@ def prepare_dataset(
         output: a folder that does not exist yet; it appears whole or not at all.
         recipe: YAML with the sections `eeg_processor` and `volume_processor`; the layouts `"noddi"` and `"xp2"` have
             one of their own, see `default_recipes.py`.
+        processors: those of a published pipeline, used as they are, statistics and all, instead of a recipe: for
+            fine-tuning and for testing the pipeline on other data.
         layout, layout_options: see [`find_runs`]; the preset `"calhas"` takes the task MIpost of XP-2 by default.
         preset, marker, lead_in, first_volume: see [`Timing`].
         remove_scanner_artifacts (`bool`, *optional*): remove gradient and pulse artefacts of raw in-scanner EEG; by
@@ -64,7 +68,18 @@ def prepare_dataset(
         InputError: when an argument is wrong.
     """
     timing = Timing(preset, layout, marker, lead_in, first_volume)
-    settings = default_recipe(layout, preset) if recipe is None else read_recipe(recipe)
+    if processors is None:
+        settings = default_recipe(layout, preset) if recipe is None else read_recipe(recipe)
+        used = EEGProcessor(**settings["eeg_processor"]), VolumeProcessor(**settings["volume_processor"])
+    elif recipe is not None:
+        raise InputError(
+            "recipe",
+            found=f"{recipe}, beside a pipeline's processors",
+            expected="one of the two",
+            remedy="Leave --recipe out: --model says everything about the processors.",
+        )
+    else:
+        settings, used = None, processors
     options = dict(layout_options or {})
     if preset == "calhas" and layout == "xp2":
         options.setdefault("tasks", "MIpost")
@@ -75,8 +90,9 @@ def prepare_dataset(
     path = build_pairs(
         runs,
         output,
-        eeg_processor=EEGProcessor(**settings["eeg_processor"]),
-        volume_processor=VolumeProcessor(**settings["volume_processor"]),
+        eeg_processor=used[0],
+        volume_processor=used[1],
+        keep_statistics=processors is not None,
         split=functools.partial(split_subjects, num_validation=num_validation, num_test=num_test, seed=seed),
         timing=timing,
         source={"root": os.path.abspath(root), "layout": layout, "layout_options": options, "recipe": settings},

@@ -7,7 +7,8 @@ splits/<scheme>/
   volume_processor/   likewise
   references/         kind within-run only: what the pairs of each run are relative to, from its training part
 ```
-A scheme is made in seconds from what is stored of each run: no recording is read.
+A scheme is made in seconds from what is stored of each run: no recording is read. In a dataset that was prepared with
+the processors of a published pipeline (`processors/`), every scheme has these, with the pipeline's own statistics.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ from .stored_run import open_run
 
 DEFAULT_SCHEME = "default"
 SPLITS_FOLDER, SPLIT_NAME, REFERENCES_FOLDER = "splits", "split.json", "references"
+PROCESSORS_FOLDER = "processors"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
@@ -131,7 +133,7 @@ def make_schemes(pairs: str | os.PathLike, kind: str, name: str, **options: Any)
 
 
 def write_scheme(target: Path, folder: Path, index: dict, stretches: Stretches, description: dict) -> None:
-    """Write a scheme: the split, and processors fitted to its training part.
+    """Write a scheme: the split, and processors fitted to its training part, or those that the dataset came with.
 
     Args:
         target: the scheme's folder, which exists.
@@ -160,9 +162,13 @@ def write_scheme(target: Path, folder: Path, index: dict, stretches: Stretches, 
         moments.append(own)
         references.append(reference)
         sources.append(entry["name"])
-    if eeg_processor.config.normalization == "training":
-        eeg_processor.fit_moments(moments, sources)
-    volume_processor.fit_references(references)
+    if (folder / PROCESSORS_FOLDER).is_dir():
+        eeg_processor = EEGProcessor.from_pretrained(folder / PROCESSORS_FOLDER / "eeg_processor")
+        volume_processor = VolumeProcessor.from_pretrained(folder / PROCESSORS_FOLDER / "volume_processor")
+    else:
+        if eeg_processor.config.normalization == "training":
+            eeg_processor.fit_moments(moments, sources)
+        volume_processor.fit_references(references)
     eeg_processor.save_pretrained(target / "eeg_processor")
     volume_processor.save_pretrained(target / "volume_processor")
     write_json(target / SPLIT_NAME, {**description, "parts": {part: stretches[part] for part in PARTS}})

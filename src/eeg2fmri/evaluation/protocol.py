@@ -11,6 +11,7 @@ from pathlib import Path
 
 from .. import __version__
 from ..data.index import INDEX_NAME
+from ..data.leaks import is_complete
 from ..data.schemes import DEFAULT_SCHEME, SPLIT_NAME, SPLITS_FOLDER
 from ..errors import FileError, InputError
 from ..files import publish_folder, sha256
@@ -129,7 +130,7 @@ def evaluate(
     partial = output.parent / f".{output.name}.partial"
     results, unavailable = gather(parts, Cache(partial, identity), amount.image_volumes_per_run)
     table = _described(parts[0].rows, score_rows(results, runs, seed))
-    training_known = all(entrant.record is not None for entrant in entrants)
+    training_known = all(is_complete(entrant.record) for entrant in entrants)
     report = {
         "schema_version": SCHEMA_VERSION,
         "verdict": judge(table, len(subjects), training_known, primary_kind(runs[0].regions)),

@@ -153,13 +153,25 @@ class Conv3d(nn.Conv3d):
 
     There, the bfloat16 weight gradient of torch's padded convolution on CPUs reads memory that was never written (seen
     with torch 2.13): now and then a gradient is infinite, and more often silently wrong.
+
+    `peft` makes the two halves of an adapter of this same class, of which the second is a 1x1x1 convolution.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, stride: int | tuple[int, ...] = 1):
-        super().__init__(in_channels, out_channels, 3, stride=stride, padding=1)
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | tuple[int, ...] = 3,
+        stride: int | tuple[int, ...] = 1,
+        padding: int | tuple[int, ...] | None = None,
+        **options,
+    ):
+        if padding is None:
+            padding = 1 if kernel_size == 3 else 0
+        super().__init__(in_channels, out_channels, kernel_size, stride=stride, padding=padding, **options)
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
-        if min(hidden_states.shape[2:]) >= 3:
+        if min(hidden_states.shape[2:]) >= self.kernel_size[0]:
             return super().forward(hidden_states)
         return F.conv3d(F.pad(hidden_states, (1,) * 6), self.weight, self.bias, self.stride)
 

@@ -12,6 +12,7 @@ from diffusers.utils import BaseOutput
 from torch import nn
 
 from ..errors import InputError
+from .adapters import AdapterMixin
 from .blocks import (
     MAX_AXIS,
     MAX_CHANNELS,
@@ -172,7 +173,7 @@ class TokenPositions(nn.Module):
         return tokens + positions.flatten(0, 2).to(tokens.dtype)
 
 
-class EPGModel(CheckedModelMixin, AttentionMixin, ConfigMixin):
+class EPGModel(AdapterMixin, CheckedModelMixin, AttentionMixin, ConfigMixin):
     r"""EEG prompt generator (section 3.3, Figure 19): spectra `[B, C, electrode, frequency, window]` to tokens.
 
     Stem convolution; stages of stride-2 convolution, residual blocks and MHRSA; self-attention; linear projection.

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from diffusers.configuration_utils import ConfigMixin, register_to_config
-from diffusers.loaders import PeftAdapterMixin
-from diffusers.loaders.lora_base import LORA_WEIGHT_NAME_SAFE
 from diffusers.models.attention import AttentionMixin
 from diffusers.models.embeddings import TimestepEmbedding, Timesteps
 from diffusers.utils import BaseOutput
 from torch import nn
 
 from ..errors import InputError
+from .adapters import AdapterMixin
 from .blocks import (
     MAX_AXIS,
     MAX_CHANNELS,
@@ -124,7 +122,7 @@ class UNetStage(nn.Module):
         return self.interaction(hidden_states, encoder_hidden_states, return_attention)
 
 
-class FDUNetModel(CheckedModelMixin, AttentionMixin, PeftAdapterMixin, ConfigMixin):
+class FDUNetModel(AdapterMixin, CheckedModelMixin, AttentionMixin, ConfigMixin):
     """FD-UNet (section 3.2, Figure 16): a 3-D residual U-Net that denoises a volume, guided by EEG tokens.
 
     Encoder stages with pooling between them, a bottleneck stage at the lowest resolution (the decoder's side of that
@@ -289,35 +287,6 @@ class FDUNetModel(CheckedModelMixin, AttentionMixin, PeftAdapterMixin, ConfigMix
         if not return_dict:
             return (prediction, attentions) if return_attention else (prediction,)
         return FDUNetOutput(sample=prediction, attentions=attentions if return_attention else None)
-
-    def load_lora_adapter(
-        self, pretrained_model_name_or_path_or_dict: str | os.PathLike | dict, prefix: str | None = None, **kwargs
-    ) -> None:
-        """Load what `save_lora_adapter` saved; as diffusers' method, but safetensors only.
-
-        Args:
-            pretrained_model_name_or_path_or_dict: a folder, a repository of the Hub, or the weights themselves.
-            prefix (`str`, *optional*): what the names of the weights begin with, in files of a whole pipeline.
-            kwargs: diffusers' options, e.g. `weight_name`, `adapter_name`, `subfolder`.
-
-        Raises:
-            InputError: when the file asked for is not in safetensors format.
-        """
-        weight_name = kwargs.pop("weight_name", None) or LORA_WEIGHT_NAME_SAFE
-        if not weight_name.endswith(".safetensors") or kwargs.pop("use_safetensors", True) is False:
-            raise InputError(
-                "weight_name",
-                found=weight_name,
-                expected="a safetensors file",
-                remedy="Convert the adapter; pickles are never opened.",
-            )
-        super().load_lora_adapter(
-            pretrained_model_name_or_path_or_dict,
-            prefix=prefix,
-            weight_name=weight_name,
-            use_safetensors=True,
-            **kwargs,
-        )
 
     def _check_inputs(self, sample: torch.Tensor, tokens: torch.Tensor, return_attention: bool) -> None:
         lengths = dict(zip(AXES, self.config.sample_size, strict=True))

@@ -93,11 +93,11 @@ class CheckedModelMixin(ModelMixin):
         """Write configuration and checksum into the files just saved."""
         weights, _ = _read_checkpoint(folder, variant)
         config = json.dumps(_public(self.config, type(self)), sort_keys=True)
-        seal = {"format": "pt", "sha256": _checksum(weights), "config": config}
+        seal = {"format": "pt", "sha256": checksum_of(weights), "config": config}
         for path, tensors in weights.items():
             with publish_file(path) as staged:
                 save_file(tensors, staged, metadata=seal)
-                _sort_metadata(staged)
+                sort_metadata(staged)
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike, **kwargs):
@@ -137,7 +137,7 @@ class CheckedModelMixin(ModelMixin):
         return loaded
 
 
-def _sort_metadata(path: Path) -> None:
+def sort_metadata(path: Path) -> None:
     """Put the metadata in order: safetensors writes it in a random one, and equal models should give equal files."""
     with open(path, "r+b") as file:
         length = int.from_bytes(file.read(8), "little")
@@ -175,26 +175,26 @@ def _check_checkpoint(
         with torch.device("meta"):
             expected = cls(**{**config, **overrides}).state_dict()
     except InputError as error:
-        _refuse(folder / CONFIG_NAME, str(error), "a possible configuration")
+        refuse(folder / CONFIG_NAME, str(error), "a possible configuration")
     weights, seals = _read_checkpoint(folder, variant)
     _check_seals(folder, config, weights, seals)
     _check_keys(folder, weights, expected)
     for path, tensors in weights.items():
         damaged = [key for key, tensor in tensors.items() if not _is_finite(tensor, dtype)]
         if damaged:
-            _refuse(path, f"NaN or Inf in {_brief(damaged)} (as {dtype or 'stored'})", "finite weights")
+            refuse(path, f"NaN or Inf in {brief(damaged)} (as {dtype or 'stored'})", "finite weights")
 
 
 def _check_keys(folder: Path, weights: Weights, expected: dict[str, torch.Tensor]) -> None:
     found = {key: tensor for tensors in weights.values() for key, tensor in tensors.items()}
     if missing := sorted(expected.keys() - found.keys()):
-        _refuse(folder, f"no weights for {_brief(missing)}", f"all {len(expected)} weights of the model")
+        refuse(folder, f"no weights for {brief(missing)}", f"all {len(expected)} weights of the model")
     for path, tensors in weights.items():
         if unexpected := sorted(tensors.keys() - expected.keys()):
-            _refuse(path, f"the unknown weights {_brief(unexpected)}", "the weights of this model alone")
+            refuse(path, f"the unknown weights {brief(unexpected)}", "the weights of this model alone")
         for key, tensor in tensors.items():
             if tensor.shape != expected[key].shape or not tensor.is_floating_point():
-                _refuse(
+                refuse(
                     path,
                     f"{key} of shape {list(tensor.shape)} and {tensor.dtype}",
                     f"shape {list(expected[key].shape)} and a floating dtype",
@@ -204,14 +204,12 @@ def _check_keys(folder: Path, weights: Weights, expected: dict[str, torch.Tensor
 def _check_seals(folder: Path, config: dict, weights: Weights, seals: list[dict[str, str]]) -> None:
     """Compare configuration and checksum with what was written into the files when they were saved."""
     checksums = {seal.get("sha256") for seal in seals}
-    if checksums != {None} and checksums != {_checksum(weights)}:
-        _refuse(
-            folder, f"weights that do not match their checksum, in {[path.name for path in weights]}", "equal ones"
-        )
+    if checksums != {None} and checksums != {checksum_of(weights)}:
+        refuse(folder, f"weights that do not match their checksum, in {[path.name for path in weights]}", "equal ones")
     try:
         saved = {key: value for seal in seals for key, value in json.loads(seal.get("config", "{}")).items()}
     except (ValueError, AttributeError):
-        _refuse(folder, "a damaged configuration in the weights' metadata", "that of the model")
+        refuse(folder, "a damaged configuration in the weights' metadata", "that of the model")
     changed = sorted(key for key, value in saved.items() if key not in config or config[key] != value)
     if changed:
         raise CheckpointError(
@@ -226,7 +224,7 @@ def _read_config(path: Path, cls: type[CheckedModelMixin]) -> dict[str, Any]:
     config = _read_json(path)
     names = {base.__name__ for base in cls.__mro__}
     if config.get("_class_name", cls.__name__) not in names:
-        _refuse(path, f"a configuration of {config['_class_name']!r}", f"one of {cls.__name__}")
+        refuse(path, f"a configuration of {config['_class_name']!r}", f"one of {cls.__name__}")
     return _public(config, cls)
 
 
@@ -235,32 +233,32 @@ def _read_checkpoint(folder: Path, variant: str | None) -> tuple[Weights, list[d
     index = folder / _add_variant(SAFE_WEIGHTS_INDEX_NAME, variant)
     if not index.exists():
         path = folder / _add_variant(SAFETENSORS_WEIGHTS_NAME, variant)
-        tensors, metadata = _read_weights(path)
+        tensors, metadata = read_weights(path)
         return {path: tensors}, [metadata]
     content = _read_json(index)
     weight_map = content.get("weight_map")
     if not isinstance(weight_map, dict) or not isinstance(content.get("metadata"), dict):
-        _refuse(index, "no weight_map and metadata", "the index of a checkpoint in shards")
+        refuse(index, "no weight_map and metadata", "the index of a checkpoint in shards")
     # A name with a path in it could point anywhere, one of another suffix could be a pickle.
     names = sorted({str(name) for name in weight_map.values()})
     if not all(Path(name).name == name and name.endswith(".safetensors") for name in names):
-        _refuse(index, f"shards named {_brief(names)}", "plain names of safetensors files")
+        refuse(index, f"shards named {brief(names)}", "plain names of safetensors files")
     weights: Weights = {}
     seals: list[dict[str, str]] = []
     for name in names:
-        weights[folder / name], seal = _read_weights(folder / name)
+        weights[folder / name], seal = read_weights(folder / name)
         seals.append(seal)
         if weights[folder / name].keys() != {key for key, shard in weight_map.items() if shard == name}:
-            _refuse(folder / name, "other weights than its index lists", f"those that {index.name} lists")
+            refuse(folder / name, "other weights than its index lists", f"those that {index.name} lists")
     return weights, seals
 
 
-def _read_weights(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+def read_weights(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
     if not path.is_file():
         pickles = [item.name for item in path.parent.glob("*") if item.suffix in PICKLE_SUFFIXES]
         if pickles:
-            _refuse(path, f"no such file, only {_brief(sorted(pickles))}", "safetensors; pickles are never opened")
-        _refuse(path, "no such file", "the weights in safetensors format")
+            refuse(path, f"no such file, only {brief(sorted(pickles))}", "safetensors; pickles are never opened")
+        refuse(path, "no such file", "the weights in safetensors format")
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
@@ -270,18 +268,18 @@ def _read_weights(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
         with open(path, "rb") as file:
             is_pointer = file.read(64).startswith(b"version https://git-lfs")
         found = "a git-lfs pointer" if is_pointer else f"no whole safetensors file ({error})"
-        _refuse(path, found, "the weights in safetensors format")
+        refuse(path, found, "the weights in safetensors format")
 
 
 def _read_json(path: Path) -> dict[str, Any]:
     if not path.is_file():
-        _refuse(path, "no such file", "a JSON file")
+        refuse(path, "no such file", "a JSON file")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        _refuse(path, f"no readable JSON ({error})", "a JSON file")
+        refuse(path, f"no readable JSON ({error})", "a JSON file")
     if not isinstance(content, dict):
-        _refuse(path, f"a JSON {type(content).__name__}", "a JSON object")
+        refuse(path, f"a JSON {type(content).__name__}", "a JSON object")
     return content
 
 
@@ -291,7 +289,7 @@ def _public(config: dict[str, Any], cls: type[CheckedModelMixin]) -> dict[str, A
     return {name: config[name] for name in names if name in config}
 
 
-def _checksum(weights: Weights) -> str:
+def checksum_of(weights: Weights) -> str:
     """SHA-256 of all weights in the order of their names, however they are spread over files."""
     digest = hashlib.sha256()
     for key, tensor in sorted((key, tensor) for tensors in weights.values() for key, tensor in tensors.items()):
@@ -307,11 +305,11 @@ def _is_finite(tensor: torch.Tensor, dtype: object) -> bool:
     return bool(torch.isfinite(tensor).all())
 
 
-def _brief(names: list[str]) -> str:
+def brief(names: list[str]) -> str:
     return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
 
 
-def _refuse(path: Path, found: str, expected: str) -> NoReturn:
+def refuse(path: Path, found: str, expected: str) -> NoReturn:
     raise CheckpointError(
         path, found=found, expected=expected, remedy="Download the checkpoint again, or choose another one."
     )

@@ -45,6 +45,15 @@ class ProcessorMixin(ConfigMixin):
         with publish_file(Path(save_directory) / ARRAYS_NAME) as path:
             path.write_text(json.dumps(content, indent=1) + "\n")
 
+    def checksum(self) -> str:
+        """SHA-256 of configuration and arrays: equal for processors that do the same."""
+        settings = {name: value for name, value in self.config.items() if not name.startswith("_")}
+        digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+        for name in self.array_names:
+            array = getattr(self, name)
+            digest.update(name.encode() if array is None else name.encode() + array.tobytes())
+        return digest.hexdigest()
+
     @classmethod
     def from_pretrained(
         cls, pretrained_model_name_or_path: str | os.PathLike, *, subfolder: str | None = None, **kwargs

@@ -109,7 +109,7 @@ class VolumeProcessor(ProcessorMixin):
             RecordingError: a run of fewer than 20 volumes, on another grid than configured, or, in MNI space, with
                 another affine than the first one.
         """
-        return self.fit_references(self.measure(run) for run in runs)
+        return self.fit_references(self._measured(run, None) for run in runs)
 
     def fit_references(self, references: Iterable[VolumeReference]) -> VolumeProcessor:
         """[`fit`], from what [`measure`] gave for each training run."""
@@ -120,15 +120,12 @@ class VolumeProcessor(ProcessorMixin):
         return self
 
     def measure(self, run: BOLDRun) -> VolumeReference:
-        """What a run adds to the template: its mean, standard deviation and brain, whatever the mode.
+        """What a run adds to a template: its mean, standard deviation and brain, whatever the mode.
 
         Raises:
-            RecordingError: fewer than 20 volumes, another grid, or no brain.
+            RecordingError: fewer than 20 volumes, another grid (or, once fitted, another space), or no brain.
         """
-        volumes, affine = self._to_grid(run, None)
-        if len(volumes) < FEWEST_VOLUMES:
-            raise too_short(run.source, len(volumes))
-        return self._with_deviation(self._measure(run, volumes, affine), run, volumes, None)
+        return self._measured(run, self._template())
 
     def within_template(self, own: VolumeReference) -> VolumeReference:
         """A measured reference as [`reference`] gives it: in MNI space with the template's brain, else as it is."""
@@ -251,6 +248,12 @@ class VolumeProcessor(ProcessorMixin):
         """Undo `pad`: `[..., D, H, W]` to `[..., z, y, x]`."""
         require_grid(volumes, self.sample_size)
         return crop_centre(volumes, self.grid_shape[::-1])
+
+    def _measured(self, run: BOLDRun, template: VolumeReference | None) -> VolumeReference:
+        volumes, affine = self._to_grid(run, template)
+        if len(volumes) < FEWEST_VOLUMES:
+            raise too_short(run.source, len(volumes))
+        return self._with_deviation(self._measure(run, volumes, affine), run, volumes, None)
 
     def _own_reference(
         self, bold: BOLDRun, volumes: np.ndarray, affine: np.ndarray, template: VolumeReference | None

@@ -2,7 +2,8 @@
 
 ```
 checkpoint-500/
-  eeg_encoder/  unet/           the network's children (here EF-Diffusion's) as `save_pretrained` leaves them
+  eeg_encoder/  unet/           the network's children (here EF-Diffusion's) as `save_pretrained` leaves them, or, of
+                                one with an adapter, the adapter alone, as `save_lora_adapter` leaves it
   eeg_encoder_ema/  unet_ema/   their moving averages
   optimizer.safetensors         Adam's moments, one tensor per parameter and moment
   state.json                    step, the settings that a resumed run must share, and a checksum of every other file
@@ -24,7 +25,7 @@ from torch import nn
 
 from ..errors import CheckpointError, InputError
 from ..files import publish_folder, remove_folder, remove_leftovers, sha256
-from .weights import averaged_weights, like, load_weights, models_with, whole, whole_weights
+from .weights import averaged_weights, like, load_weights, models_with, read_weights, save_model, whole, whole_weights
 
 _NAME = re.compile(r"checkpoint-(\d+)")
 _STATE = "state.json"
@@ -60,7 +61,7 @@ def save_checkpoint(
         with publish_folder(path) as folder:
             for suffix, tensors in (("", weights), ("_ema", averaged)):
                 for name, model in models_with(network, tensors).items():
-                    model.save_pretrained(folder / f"{name}{suffix}")
+                    save_model(model, folder / f"{name}{suffix}")
             save_file(moments, folder / "optimizer.safetensors")
             state = {"step": step, "settings": identity, "files": _checksums(folder)}
             (folder / _STATE).write_text(json.dumps(state, indent=1) + "\n")
@@ -187,8 +188,8 @@ def _damaged(path: Path, found: str) -> CheckpointError:
 def _read_models(path: Path, network: nn.Module, suffix: str) -> dict[str, torch.Tensor]:
     weights: dict[str, torch.Tensor] = {}
     for component, model in network.named_children():
-        loaded = type(model).from_pretrained(path / f"{component}{suffix}")
-        weights |= {f"{component}.{name}": tensor for name, tensor in loaded.state_dict().items()}
+        loaded = read_weights(model, path / f"{component}{suffix}")
+        weights |= {f"{component}.{name}": tensor for name, tensor in loaded.items()}
     return weights
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -43,8 +43,8 @@ def dataset_identity(dataset: PairedDataset, scheme: str) -> dict[str, str]:
     return {
         "dataset.index": sha256(dataset.folder / INDEX_NAME),
         "dataset.split": sha256(dataset.folder / SPLITS_FOLDER / scheme / SPLIT_NAME),
-        "dataset.eeg_processor": _processor_checksum(dataset.eeg_processor),
-        "dataset.volume_processor": _processor_checksum(dataset.volume_processor),
+        "dataset.eeg_processor": dataset.eeg_processor.checksum(),
+        "dataset.volume_processor": dataset.volume_processor.checksum(),
     }
 
 
@@ -127,6 +127,22 @@ def check_sharding(accelerator: Accelerator) -> None:
         )
 
 
+def check_compiler() -> None:
+    """Refuse `--torch_compile` where there is no C++ compiler, which its kernels need on every device.
+
+    Raises:
+        InputError: with what to install.
+    """
+    candidates = (os.environ.get("CXX", "g++"), "clang++")
+    if not any(map(shutil.which, candidates)):
+        raise InputError(
+            "--torch_compile",
+            found="no C++ compiler",
+            expected=f"one of {', '.join(candidates)}",
+            remedy="Install one (apt install g++), or train without --torch_compile.",
+        )
+
+
 def existing_parent(path: Path) -> Path:
     """The nearest folder above `path`, or `path` itself, that exists."""
     path = path.absolute()
@@ -157,12 +173,3 @@ def _check_processor(wanted: dict, section: str, config) -> None:
                 expected=f"{value!r}, as in the recipe",
                 remedy="Train with the recipe that the dataset was prepared with, or prepare it again.",
             )
-
-
-def _processor_checksum(processor) -> str:
-    settings = {name: value for name, value in processor.config.items() if not name.startswith("_")}
-    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
-    for name in processor.array_names:
-        array = getattr(processor, name)
-        digest.update(name.encode() if array is None else name.encode() + array.tobytes())
-    return digest.hexdigest()

@@ -11,9 +11,11 @@ from diffusers.configuration_utils import register_to_config
 from torch import nn
 
 from ..data.paired_dataset import PairedDataset
-from ..errors import CheckpointError
+from ..errors import CheckpointError, InputError
 from ..files import sha256
 from ..models.conditional_mean import ConditionalMeanModel
+from .config import TrainingConfig
+from .fine_tuning import Pretrained, load_pretrained
 from .networks import build_prior
 
 NUM_PRINCIPAL = 200
@@ -50,18 +52,29 @@ class ConditionalMean:
     variances \( \lambda_k \): between the plain squared error, which the global signal and the strongest networks
     rule, and the standardised one, which noise rules (`docs/experiments.md`). All are least for the conditional mean.
 
+    With `--pretrained_model_name_or_path` it starts from a published pipeline's prior, as far as its maps lie in the
+    space of the new dataset's principal components.
+
     Raises:
-        InputError: when the recipe or the dataset's spectra don't fit.
+        InputError: when the recipe or the dataset's spectra don't fit, or the pipeline has no prior.
+        CheckpointError: when the pipeline can't be loaded.
     """
 
     published_index = "config.json"
 
-    def __init__(self, recipe: dict[str, dict], dataset: PairedDataset):
-        prior = build_prior(recipe, dataset.eeg_processor, dataset.volume_processor)
+    def __init__(self, config: TrainingConfig, recipe: dict[str, dict], dataset: PairedDataset):
+        pretrained = load_pretrained(config, recipe, dataset)
+        if pretrained is None:
+            prior = build_prior(recipe, dataset.eeg_processor, dataset.volume_processor)
+        else:
+            prior = _prior_of(pretrained, config)
         prior.maps.requires_grad_(False)  # they follow from the readout at the end
         self.basis, self.variances = principal_components(dataset)
-        self.network = _Network(prior, Readout(num_components=len(prior.maps), num_principal=len(self.variances)))
-        self.identity: dict[str, str] = {}
+        readout = Readout(num_components=len(prior.maps), num_principal=len(self.variances))
+        if pretrained is not None:
+            readout.weight.data = prior.maps.detach() @ self.basis / self.variances.sqrt()
+        self.network = _Network(prior, readout)
+        self.identity: dict[str, str] = {} if pretrained is None else pretrained.identity
 
     def enable_gradient_checkpointing(self) -> None:
         self.network.prior.enable_gradient_checkpointing()
@@ -108,6 +121,17 @@ def principal_components(dataset: PairedDataset) -> tuple[torch.Tensor, torch.Te
     kept = values > 1e-6 * values[0]
     basis = volumes.T @ (vectors[:, kept] / (values[kept] * count).sqrt()).float()
     return basis, values[kept].float()
+
+
+def _prior_of(pretrained: Pretrained, config: TrainingConfig) -> ConditionalMeanModel:
+    if pretrained.pipeline.prior is None:
+        raise InputError(
+            "--pretrained_model_name_or_path",
+            found=f"{config.pretrained_model_name_or_path}, which has no prior",
+            expected="a pipeline with one, for --model conditional_mean",
+            remedy="Fine-tune it with --model ef_diffusion.",
+        )
+    return pretrained.pipeline.prior
 
 
 def load_prior(folder: str) -> tuple[ConditionalMeanModel, dict[str, str]]:

@@ -7,7 +7,7 @@ import math
 from dataclasses import asdict, dataclass, field, fields
 
 from ..errors import InputError
-from .models import MODELS
+from .models import FINE_TUNABLE, MODELS
 
 TRACKERS = ("tensorboard", "wandb", "trackio", "none")
 
@@ -33,6 +33,16 @@ class TrainingConfig:
     dataloader_num_workers: int = _setting("data", 0, "Processes that load pairs; 0 is this one.", free=True, least=0)
 
     model: str = _setting("model", "ef_diffusion", "What is trained.", choices=MODELS)
+    pretrained_model_name_or_path: str = _setting(
+        "model", "", "Published pipeline to start from: embedded name, folder or Hub id.", free=True
+    )
+    revision: str = _setting("model", "", "Branch, tag or commit of that pipeline on the Hub.", free=True)
+    freeze: str = _setting(
+        "model", "none", "Network of that pipeline that stays as it is.", choices=("none", "eeg_encoder", "unet")
+    )
+    lora_rank: int = _setting(
+        "model", 0, "Train adapters of this rank instead of that pipeline's weights; 0 is none.", least=0
+    )
     prior: str = _setting(
         "model", "", "Folder of a network trained with --model conditional_mean: the diffusion adds to it.", free=True
     )
@@ -97,6 +107,9 @@ class TrainingConfig:
     gradient_checkpointing: bool = _setting(
         "machine", False, "Recompute activations in the backward pass to save memory."
     )
+    torch_compile: bool = _setting(
+        "machine", False, "Compile forward and backward: minutes at the start, then faster steps."
+    )
     deterministic: bool = _setting(
         "machine", False, "Only deterministic kernels (the paper's cuDNN setting): the same bits on the same machine."
     )
@@ -127,6 +140,21 @@ class TrainingConfig:
                 _refuse(name, "", "a path")
         if self.early_stopping_patience and not self.num_validation_samples:
             _refuse("num_validation_samples", 0, "at least 1, to stop by their SSIM, or --early_stopping_patience 0")
+
+        self._check_fine_tuning()
+
+    def _check_fine_tuning(self) -> None:
+        if self.pretrained_model_name_or_path and self.model not in FINE_TUNABLE:
+            _refuse("model", self.model, f"{' or '.join(FINE_TUNABLE)}, with --pretrained_model_name_or_path")
+        allowed = {"revision": FINE_TUNABLE, "freeze": ("ef_diffusion",), "lora_rank": ("ef_diffusion",)}
+        for setting in fields(self):
+            value = getattr(self, setting.name)
+            if setting.name not in allowed or value == setting.default:
+                continue
+            if not self.pretrained_model_name_or_path:
+                _refuse(setting.name, value, f"{setting.default!r}, without --pretrained_model_name_or_path")
+            if self.model not in allowed[setting.name]:
+                _refuse(setting.name, value, f"{setting.default!r}, with --model {self.model}")
 
     def identity(self, num_processes: int = 1) -> dict:
         """The settings that a resumed run must share with the run that it continues.

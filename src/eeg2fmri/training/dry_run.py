@@ -51,7 +51,8 @@ def dry_run(config: TrainingConfig, recipe: dict[str, dict]) -> str:
         validation, scores = _timed(trainer.validate)
         memory = memory_gigabytes(trainer.accelerator.device)
         trainer.accelerator.wait_for_everyone()
-    parameters = sum(parameter.numel() for parameter in state.bare_network.parameters())
+    sizes = [(parameter.numel(), parameter.requires_grad) for parameter in state.bare_network.parameters()]
+    number, trained = sum(size for size, _ in sizes), sum(size for size, is_trained in sizes if is_trained)
     projected = config.max_train_steps * (
         step + validation / config.validation_steps + save / config.checkpointing_steps
     )
@@ -60,7 +61,7 @@ def dry_run(config: TrainingConfig, recipe: dict[str, dict]) -> str:
         [
             f"Dry run of {config.model} on {trainer.accelerator.num_processes} x {trainer.accelerator.device.type}:",
             f"  {len(trainer.dataset)} training pairs, {len(trainer.validator.dataset)} validation pairs",
-            f"  {parameters:,} parameters",
+            f"  {number:,} parameters, of which {trained:,} are trained",
             f"  {memory:.2f} GB of memory at most",
             f"  {step:.3g} s a step, {save:.3g} s a checkpoint, {validation:.3g} s a validation",
             f"  {projected / 3600:.3g} h for {config.max_train_steps} steps",

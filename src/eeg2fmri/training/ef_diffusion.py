@@ -7,12 +7,14 @@ from pathlib import Path
 import torch
 
 from ..data.paired_dataset import PairedDataset
-from ..hub import save_for_hub
+from ..hub import ADAPTERS_FILE, save_for_hub
 from ..models.conditional_mean import ConditionalMeanModel
 from ..pipeline import EEG2fMRIPipeline
+from ..pipeline_inputs import check_components
 from .conditional_mean import load_prior
 from .config import TrainingConfig
-from .networks import DenoisingNetwork, build_networks, build_schedulers
+from .fine_tuning import load_pretrained, restrict, save_adapters
+from .networks import DenoisingNetwork, build_networks, build_schedulers, schedule_of
 from .objective import denoising_loss, draw_noise
 
 
@@ -20,22 +22,36 @@ class EFDiffusion:
     """The paper's model, or one of its ablations by the recipe; see [`TrainableModel`] for what the methods promise.
 
     With `--prior` it is trained on what volumes differ by from their expectation, and reads the prior's band powers;
-    the prior stays as it is.
+    the prior stays as it is. With `--pretrained_model_name_or_path` it starts from a published pipeline, and keeps
+    that pipeline's prior unless it is given another. With `--lora_rank` adapters are published, and nothing else.
 
     Raises:
         InputError: when the recipe can't be.
+        CheckpointError: when the prior or the pretrained pipeline can't be loaded, or don't fit each other.
     """
-
-    published_index = "model_index.json"
 
     def __init__(self, config: TrainingConfig, recipe: dict[str, dict], dataset: PairedDataset):
         self.config = config
         self.eeg_processor, self.volume_processor = dataset.eeg_processor, dataset.volume_processor
+        self.published_index = ADAPTERS_FILE if config.lora_rank else "model_index.json"
+        pretrained = load_pretrained(config, recipe, dataset)
         self.prior: ConditionalMeanModel | None = None
         self.identity: dict[str, str] = {}
         if config.prior:
             self.prior, self.identity = load_prior(config.prior)
-        self.network = build_networks(recipe, self.eeg_processor, self.volume_processor, self.prior)
+        if pretrained is None:
+            self.network = build_networks(recipe, self.eeg_processor, self.volume_processor, self.prior)
+        else:
+            pipeline = pretrained.pipeline
+            self.identity |= pretrained.identity
+            if self.prior is None and pipeline.prior is not None:
+                self.prior = pipeline.prior.eval().requires_grad_(False)
+            check_components(
+                pipeline.eeg_encoder, pipeline.unet, self.eeg_processor, self.volume_processor, self.prior
+            )
+            self.network = DenoisingNetwork(pipeline.eeg_encoder, pipeline.unet)
+            restrict(self.network, config)
+            recipe = {**recipe, "scheduler": schedule_of(pipeline.scheduler)}
         self.noise_scheduler, self.sampling_scheduler = build_schedulers(recipe, self.volume_processor)
 
     def enable_gradient_checkpointing(self) -> None:
@@ -76,7 +92,10 @@ class EFDiffusion:
             return self.prior.to(eeg.device)(eeg, return_dict=False)
 
     def save(self, folder: Path) -> None:
-        """A pipeline in the layout of a Hub repository."""
+        """A pipeline in the layout of a Hub repository, or the adapters alone."""
+        if self.config.lora_rank:
+            save_adapters(self.network, folder)
+            return
         pipeline = EEG2fMRIPipeline(
             eeg_encoder=self.network.eeg_encoder,
             unet=self.network.unet,

@@ -61,7 +61,7 @@ def _ef_diffusion(config, recipe, dataset) -> TrainableModel:
 def _conditional_mean(config, recipe, dataset) -> TrainableModel:
     from .conditional_mean import ConditionalMean
 
-    return ConditionalMean(recipe, dataset)
+    return ConditionalMean(config, recipe, dataset)
 
 
 def _without_ciim(config, recipe, dataset) -> TrainableModel:
@@ -75,6 +75,10 @@ def _without_ciim_and_epg(config, recipe, dataset) -> TrainableModel:
     eeg_encoder = {**recipe["eeg_encoder"], "encoder": "linear"}
     return _without_ciim(config, {**recipe, "eeg_encoder": eeg_encoder}, dataset)
 
+
+# Those that start from `--pretrained_model_name_or_path`. A published ablation is fine-tuned as `ef_diffusion`: its
+# architecture comes with it.
+FINE_TUNABLE = ("conditional_mean", "ef_diffusion")
 
 MODELS: dict[str, Build] = {
     "conditional_mean": _conditional_mean,

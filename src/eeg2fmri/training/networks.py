@@ -6,7 +6,7 @@ import inspect
 from typing import Any
 
 import torch
-from diffusers import DDIMScheduler, DDPMScheduler
+from diffusers import DDIMScheduler, DDPMScheduler, SchedulerMixin
 from torch import nn
 
 from ..errors import InputError
@@ -123,6 +123,12 @@ def from_section(network: type, recipe: dict[str, dict], section: str, **decided
             remedy=f"Remove them; {', '.join(decided)} follow from the data.",
         )
     return network(**given, **decided)
+
+
+def schedule_of(scheduler: SchedulerMixin) -> dict[str, Any]:
+    """The section `scheduler` of a recipe that says what a pipeline's scheduler says."""
+    ddpm, ddim = (inspect.signature(kind).parameters for kind in (DDPMScheduler, DDIMScheduler))
+    return {name: value for name, value in scheduler.config.items() if name in ddpm.keys() & ddim.keys()}
 
 
 def build_schedulers(

@@ -81,7 +81,7 @@ class TrainingState:
 
     @property
     def bare_network(self) -> nn.Module:
-        return self.accelerator.unwrap_model(self.network)
+        return self.accelerator.unwrap_model(self.network, keep_torch_compile=False)
 
     @property
     def samples_per_second(self) -> float:

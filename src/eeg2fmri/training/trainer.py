@@ -15,8 +15,9 @@ from ..data.leaks import training_record
 from ..files import publish_contents
 from ..hub import write_training_record
 from ..randomness import seed_for
-from .checks import check_place, check_prior, check_sharding, dataset_identity, open_datasets
+from .checks import check_compiler, check_place, check_prior, check_sharding, dataset_identity, open_datasets
 from .config import TrainingConfig
+from .fine_tuning import base_model, check_held_out, earlier_training
 from .flags import save_settings
 from .folder_lock import FolderLock
 from .models import MODELS
@@ -65,8 +66,11 @@ class Trainer:
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
             torch.backends.cudnn.benchmark = False
             torch.use_deterministic_algorithms(True)
+        if config.torch_compile:
+            check_compiler()
         self.accelerator = Accelerator(
             mixed_precision=config.mixed_precision,
+            dynamo_backend="inductor" if config.torch_compile else None,
             gradient_accumulation_steps=config.gradient_accumulation_steps,
             log_with=None if config.report_to == "none" else config.report_to,
             project_config=ProjectConfiguration(str(self.output_dir), logging_dir=str(self.output_dir / "logs")),
@@ -76,6 +80,9 @@ class Trainer:
         if config.prior:
             check_prior(config.prior, data)
         self.model = MODELS[config.model](config, recipe, self.dataset)
+        self._num_trained = sum(own.numel() for own in self.model.network.parameters() if own.requires_grad)
+        self._earlier_training = earlier_training(config)
+        check_held_out(self._earlier_training, config, validation_dataset)
         check_place(config, self.model.network)
         check_sharding(self.accelerator)
         self.lock = FolderLock(self.output_dir) if self.accelerator.is_main_process else None
@@ -191,10 +198,9 @@ class Trainer:
 
     def _publish(self) -> TrainingEnd:
         """Save the model with the averaged weights: its files appear in the output folder at the very end."""
-        step, finished = self.state.step, self.state.step == self.config.max_train_steps
-        reason = (
-            "all steps done" if finished else f"no better SSIM in {self.config.early_stopping_patience} validations"
-        )
+        config, step = self.config, self.state.step
+        finished = step == config.max_train_steps
+        reason = "all steps done" if finished else f"no better SSIM in {config.early_stopping_patience} validations"
         end = TrainingEnd(step, f"Saved the model of step {step} to {self.output_dir} ({reason}).")
         averaged = averaged_weights(self.state.bare_network, self.state.ema)
         if not self.accelerator.is_main_process:
@@ -202,12 +208,14 @@ class Trainer:
         for component, network in models_with(self.state.bare_network, averaged).items():
             setattr(self.model.network, component, network)
         history = {
-            "model": self.config.model,
+            "model": config.model,
             "step": step,
             "reason": reason,
             "last_validation": self._validations[-1] if self._validations else None,
             "settings": self.identity,
-            **training_record(self.dataset),
+            "num_trained_parameters": self._num_trained,
+            "base_model": base_model(config),
+            **training_record(self.dataset, self._earlier_training),
         }
         with publish_contents(self.output_dir, last=self.model.published_index) as folder:
             self.model.save(folder)

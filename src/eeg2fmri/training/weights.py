@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import copy
+from pathlib import Path
+
 import torch
 from diffusers.models.modeling_utils import ModelMixin
 from diffusers.training_utils import EMAModel
 from torch import nn
 from torch.distributed.tensor import DTensor, distribute_tensor
+
+from ..models.adapters import read_adapter
 
 
 def whole(tensor: torch.Tensor) -> torch.Tensor:
@@ -35,18 +40,43 @@ def averaged_weights(network: nn.Module, ema: EMAModel) -> dict[str, torch.Tenso
 
 
 def load_weights(network: nn.Module, weights: dict[str, torch.Tensor]) -> None:
-    """Put whole weights into a network, sharded or not."""
+    """Put whole weights into a network, sharded or not; what is not among them stays as it is."""
     state = network.state_dict()
-    network.load_state_dict({name: like(tensor, state[name]) for name, tensor in weights.items()})
+    network.load_state_dict({**state, **{name: like(tensor, state[name]) for name, tensor in weights.items()}})
 
 
 def models_with(network: nn.Module, weights: dict[str, torch.Tensor]) -> dict[str, ModelMixin]:
-    """New models like those of the network, by name, with these weights; the network itself stays as it is."""
+    """New models like those of the network, adapters included, with these weights; the network stays as it is."""
     models = {}
     for component, model in network.named_children():
         prefix = f"{component}."
         own = {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
         with torch.device("meta"):
             models[component] = type(model).from_config(model.config)
+            for name, adapter in getattr(model, "peft_config", {}).items():
+                models[component].add_adapter(copy.copy(adapter), name)
         models[component].load_state_dict(own, assign=True)
     return models
+
+
+def save_model(model: ModelMixin, folder: Path) -> None:
+    """Save a model, or of a model with an adapter the adapter alone: the rest is what it was trained from."""
+    if getattr(model, "peft_config", None):
+        model.save_lora_adapter(folder)
+    else:
+        model.save_pretrained(folder)
+
+
+def read_weights(model: ModelMixin, folder: Path) -> dict[str, torch.Tensor]:
+    """What [`save_model`] saved, by its names in a model like it.
+
+    Raises:
+        CheckpointError: when it is missing, damaged, or of another model.
+    """
+    if not getattr(model, "peft_config", None):
+        return type(model).from_pretrained(folder).state_dict()
+    adapter, metadata, source = read_adapter(folder, {})
+    model.check_lora_adapter(adapter, metadata, source)
+    return {
+        f"{layer}.default.{leaf}": tensor for name, tensor in adapter.items() for layer, leaf in [name.rsplit(".", 1)]
+    }

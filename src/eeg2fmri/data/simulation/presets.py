@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 
 from ...recordings.repetition_time import PLAUSIBLE_TR, is_plausible
@@ -15,7 +15,7 @@ LAYOUT_NAMES = ("bids", "noddi", "xp2")
 LOWEST_RATE = 2 * max(high for _, high in BANDS.values())  # Hz
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Preset:
     """A recording protocol.
 
@@ -138,7 +138,21 @@ XP2 = Preset(
     layout="xp2",
 )
 
-PRESETS: Mapping[str, Preset] = MappingProxyType({preset.name: preset for preset in (MINI, NODDI, XP2)})
+# A group recorded elsewhere: of mini's electrodes four are missing, the reference and the repetition time are others.
+MINI_24 = dataclasses.replace(
+    MINI,
+    name="mini-24",
+    repetition_time=1.5,
+    num_volumes=200,
+    sampling_rate=200.0,
+    reference="CPz",
+    electrodes=(
+        *("Fp1", "Fp2", "F3", "Fz", "F4", "T7", "C3", "C4", "T8", "P3", "P4", "FCz", "AF3", "AF4"),
+        *("FC5", "FC6", "CP1", "CP2", "P7", "P8", "PO3", "PO4", "Oz", "Pz"),
+    ),
+)
+
+PRESETS: Mapping[str, Preset] = MappingProxyType({preset.name: preset for preset in (MINI, MINI_24, NODDI, XP2)})
 
 
 def find_preset(preset: str | Preset) -> Preset:
