@@ -34,7 +34,8 @@ class EEG2fMRILoraLoaderMixin(LoraBaseMixin):
         """
         with_metadata = kwargs.pop("return_lora_metadata", False)
         if isinstance(pretrained_model_name_or_path_or_dict, dict):
-            weights, metadata = dict(pretrained_model_name_or_path_or_dict), {}
+            weights: Adapter = dict(pretrained_model_name_or_path_or_dict)
+            metadata: dict = {}
         else:
             weights, metadata, _ = read_adapter(pretrained_model_name_or_path_or_dict, kwargs)
         return (weights, metadata) if with_metadata else weights

@@ -37,14 +37,20 @@ class Sampling:
 class Entrant(Protocol):
     """What is scored on one fold."""
 
-    folder: Path | None
-    """With the files that its predictions depend on."""
-    record: dict | None
-    """What it was trained on, where it says so."""
-    revision: str | None
-    """Its commit on the Hub."""
     settings: dict[str, Any]
     """What its predictions depend on besides the files and the seed."""
+
+    @property
+    def folder(self) -> Path | None:
+        """With the files that its predictions depend on."""
+
+    @property
+    def record(self) -> dict | None:
+        """What it was trained on, where it says so."""
+
+    @property
+    def revision(self) -> str | None:
+        """Its commit on the Hub."""
 
     def rows(self, own_runs: Sequence[DatasetRun], runs: Sequence[DatasetRun]) -> list[Row]:
         """Its rows for the fold's test runs; `runs` are those of all folds.

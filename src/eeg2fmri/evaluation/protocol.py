@@ -183,10 +183,11 @@ def _amount(protocol: str, num_samples: int | None) -> Protocol:
 def _identity(fold: Fold, entrant: Entrant) -> dict:
     """Checksums of what the results of a fold depend on: the split, and weights and processors, or predictions."""
     suffixes = (".safetensors", ".json", ".nii", ".gz")
-    files = [] if entrant.folder is None else sorted(entrant.folder.rglob("*"))
+    folder = entrant.folder
+    files = [] if folder is None else [path for path in sorted(folder.rglob("*")) if path.suffix in suffixes]
     return {
         "split": sha256(fold.test.folder / SPLITS_FOLDER / fold.name / SPLIT_NAME),
-        "files": {str(path.relative_to(entrant.folder)): sha256(path) for path in files if path.suffix in suffixes},
+        "files": {str(path.relative_to(folder or "")): sha256(path) for path in files},
     }
 
 

@@ -77,7 +77,7 @@ def save_adapters(network: nn.Module, folder: Path) -> None:
     """Save the adapters of all components in one file, as diffusers' pipelines do."""
     from peft import get_peft_model_state_dict
 
-    given: dict[str, dict] = {}
+    given: dict[str, Any] = {}
     for name, component in network.named_children():
         if getattr(component, "peft_config", None):
             adapter = component.peft_config["default"]

@@ -45,13 +45,13 @@ def score(model: str, pairs: Path, seed: int) -> dict[str, Any]:
     own = EFDiffusion(config, {name: {} for name in SECTIONS}, test)
     network = own.network.eval()
     losses = Validator(own, test, config, torch.device("cpu"), nullcontext).losses(network)
-    correlations: dict[str, list[tuple[float, float]]] = {}
+    correlations: dict[str, list[list[float]]] = {}
     first = 0
     for run in test.runs:
         indices = list(range(first, first + run["num_pairs"]))
         first += run["num_pairs"]
         shifted = np.roll(indices, len(indices) // 2).tolist()
-        both = tuple(_correlation(own, test, indices, eeg, seed) for eeg in (indices, shifted))
+        both = [_correlation(own, test, indices, eeg, seed) for eeg in (indices, shifted)]
         correlations.setdefault(run["subject"], []).append(both)
     by_subject = np.array([np.mean(runs, axis=0) for runs in correlations.values()])
     return {
