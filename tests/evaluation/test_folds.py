@@ -37,8 +37,8 @@ def test_folds_hold_every_subject_once(folds):
 
 
 def test_a_subject_that_is_tested_twice_is_refused(folds):
-    twice = set(PairedDataset(folds.pairs, "test", "cv-1").subjects) & set(PairedDataset(folds.pairs, "test").subjects)
-    with pytest.raises(InputError, match=rf"found ({'|'.join(twice)}) in the test of cv-\d and of default"):
+    first = PairedDataset(folds.pairs, "test").subjects[0]
+    with pytest.raises(InputError, match=rf"found {first} in the test of cv-\d and of default"):
         find_folds(folds.pairs, "*")
 
 

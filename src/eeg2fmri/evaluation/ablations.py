@@ -56,7 +56,7 @@ def coarser(preset: Preset, shape: tuple[int, int, int], **changes) -> Preset:
         first + sign * (size - old) / 2
         for first, sign, size, old in zip(preset.origin, signs, sizes, preset.voxel_size, strict=True)
     )
-    return replace(preset, shape=shape, voxel_size=sizes, origin=origin, **changes)
+    return replace(preset, **{"shape": shape, "voxel_size": sizes, "origin": origin, **changes})
 
 
 # A quarter of the electrodes, and volumes of the size of `mini`. A repetition time is a whole number of EEG samples.

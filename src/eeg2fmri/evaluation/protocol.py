@@ -109,21 +109,19 @@ def evaluate(
     )
     entrants = [_entrant(model, predictions, revision, fold, sampling) for fold in folds]
     refuse_other_data({fold.name: entrant.record for fold, entrant in zip(folds, entrants, strict=True)})
-    reader = RunReader(place)
-    own_runs = [reader.read(fold.test, "Test runs") for fold in folds]
-    runs = [run for own in own_runs for run in own]
-    for run in runs:
-        check_length(run)
-    parts = [
-        Part([*baseline_rows(), *entrant.rows(own, runs)], own, TrainingRuns(fold.training, reader))
-        for fold, entrant, own in zip(folds, entrants, own_runs, strict=True)
-    ]
-    settings = {"protocol": protocol, "seed": seed, "data_split": data_split, **entrants[0].settings}
+    parts = _read(folds, entrants, RunReader(place))
+    runs = [run for part in parts for run in part.runs]
+    settings = {
+        "protocol": protocol,
+        "seed": seed,
+        "data_split": data_split,
+        "image_volumes_per_run": amount.image_volumes_per_run,
+        **entrants[0].settings,
+        "eeg2fmri": __version__,
+    }
     own_files = {fold.name: _identity(fold, entrant) for fold, entrant in zip(folds, entrants, strict=True)}
     identity = {
         **settings,
-        "image_volumes_per_run": amount.image_volumes_per_run,
-        "version": __version__,
         "dataset": sha256(Path(dataset) / INDEX_NAME),
         "folds": own_files,
     }
@@ -140,7 +138,7 @@ def evaluate(
             "files": {name: fold["files"] for name, fold in own_files.items()},
         },
         "dataset": _dataset(folds, runs),
-        "settings": {**settings, "image_volumes_per_run": amount.image_volumes_per_run, "eeg2fmri": __version__},
+        "settings": settings,
         "rows": table,
         "not_available": unavailable,
     }
@@ -152,6 +150,18 @@ def evaluate(
             (staging / "model_index.yml").write_text(model_index(report))
     shutil.rmtree(partial, ignore_errors=True)
     return report
+
+
+def _read(folds: Sequence[Fold], entrants: Sequence[Entrant], reader: RunReader) -> list[Part]:
+    """Each fold's rows and runs, all checked."""
+    tested = [reader.read(fold.test, "Test runs") for fold in folds]
+    runs = [run for own in tested for run in own]
+    for run in runs:
+        check_length(run)
+    return [
+        Part([*baseline_rows(), *entrant.rows(own, runs)], own, TrainingRuns(fold.training, reader))
+        for fold, entrant, own in zip(folds, entrants, tested, strict=True)
+    ]
 
 
 def _check_dtype(name: str) -> None:
