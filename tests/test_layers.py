@@ -12,7 +12,15 @@ SOURCE = Path(__file__).resolve().parents[1] / "src" / "eeg2fmri"
 LEVELS = {
     0: ("errors", "shapes", "files", "randomness", "recipes", "registration"),
     1: ("recordings", "processing", "models", "metrics"),
-    2: ("pipeline", "pipeline_inputs", "pipeline_adapters", "data", "baselines"),
+    2: (
+        "pipeline",
+        "regression_pipeline",
+        "pipeline_adapters",
+        "pipeline_inputs",
+        "pipeline_outputs",
+        "data",
+        "baselines",
+    ),
     3: ("training", "evaluation", "hub", "generation", "cli"),
 }
 LEVEL = {room: level for level, rooms in LEVELS.items() for room in rooms}
@@ -22,11 +30,16 @@ FORBIDDEN = {
     "models": {"mne", "nibabel", "nilearn"},
     "metrics": {"mne", "nibabel", "nilearn", "diffusers", "transformers", "accelerate"},
     "pipeline": {"mne", "nibabel", "nilearn", "accelerate"},
+    "regression_pipeline": {"mne", "nibabel", "nilearn", "accelerate"},
 }
 SIDEWAYS = {
     ("processing", "recordings"),
     ("pipeline", "pipeline_inputs"),
     ("pipeline", "pipeline_adapters"),
+    ("pipeline", "pipeline_outputs"),
+    ("regression_pipeline", "pipeline_inputs"),
+    ("regression_pipeline", "pipeline_outputs"),
+    ("pipeline_outputs", "pipeline_inputs"),
     ("training", "hub"),
     ("generation", "hub"),
     ("evaluation", "hub"),
@@ -67,8 +80,16 @@ def test_imports_point_downwards(path):
 
 
 def test_inference_carries_no_dataset_code():
-    for name in ("pipeline.py", "pipeline_inputs.py"):
+    for name in ("pipeline.py", "regression_pipeline.py", "pipeline_inputs.py", "pipeline_outputs.py"):
         assert not any(module.startswith("eeg2fmri.data") for module in imports(SOURCE / name))
+
+
+def test_the_networks_of_the_baselines_are_torch_and_diffusers_alone():
+    for path in (SOURCE / "baselines" / "networks").glob("*.py"):
+        for name in imports(path):
+            assert name.startswith(("eeg2fmri.models", "eeg2fmri.baselines.networks", "eeg2fmri.errors")) or (
+                name.split(".")[0] not in {"eeg2fmri", *FORBIDDEN["models"]}
+            ), f"{path.name} imports {name}"
 
 
 def test_every_room_has_a_level():

@@ -11,10 +11,16 @@ __version__ = "0.1.0"
 
 _PUBLIC = {
     "EEG2fMRIPipeline": ".pipeline",
-    "EEG2fMRIPipelineOutput": ".pipeline",
+    "EEG2fMRIPipelineOutput": ".pipeline_outputs",
+    "EEG2fMRIRegressionPipeline": ".regression_pipeline",
     "EPGModel": ".models.epg",
     "FDUNetModel": ".models.fd_unet",
     "ConditionalMeanModel": ".models.conditional_mean",
+    "CNNPlusModel": ".baselines.networks.cnn_plus",
+    "TAGModel": ".baselines.networks.tag",
+    "BIOTModel": ".baselines.networks.biot",
+    "E2fGANModel": ".baselines.networks.e2fgan",
+    "CDM3DModel": ".baselines.networks.cdm_3d",
     "EEGProcessor": ".processing.eeg",
     "VolumeProcessor": ".processing.volume",
     "EEGRecording": ".recordings.eeg",

@@ -21,6 +21,7 @@ from .files import publish_contents, sha256
 from .hub import load_pipeline, resolve_model, revision_of
 from .recordings.bold import write_bold
 from .recordings.pointers import check_file
+from .regression_pipeline import EEG2fMRIRegressionPipeline
 
 SCHEDULERS = {
     "ddim": "DDIMScheduler",
@@ -59,7 +60,7 @@ def generate_files(
         model: name of an embedded pipeline, a folder, or a Hub repository id.
         revision: branch, tag or commit of a Hub repository.
         reference: a BOLD NIfTI of the same person in the checkpoint's space.
-        num_inference_steps: denoising steps.
+        num_inference_steps: denoising steps; this and what follows on noise mean nothing to a regression pipeline.
         scheduler: one of `SCHEDULERS`.
         seed: of the noise.
         device: where the networks run; the first accelerator by default.
@@ -80,14 +81,16 @@ def generate_files(
         raise FileError(output, found="a file", expected="a folder", remedy="Choose another --output.")
     folder = resolve_model(model, revision)
     pipe = load_pipeline(folder).to(find_device(device))
-    pipe.scheduler = _scheduler(scheduler, pipe.scheduler.config)
-    image = pipe(
-        recording,
-        reference=reference,
-        num_inference_steps=num_inference_steps,
-        generator=torch.Generator().manual_seed(seed),
-        batch_size=batch_size,
-    ).volumes[0]
+    options, sampling = {}, {}
+    if not isinstance(pipe, EEG2fMRIRegressionPipeline):
+        pipe.scheduler = _scheduler(scheduler, pipe.scheduler.config)
+        options = {"num_inference_steps": num_inference_steps, "generator": torch.Generator().manual_seed(seed)}
+        sampling = {
+            "Seed": seed,
+            "Sampler": type(pipe.scheduler).__name__,
+            "NumberOfInferenceSteps": num_inference_steps,
+        }
+    image = pipe(recording, reference=reference, batch_size=batch_size, **options).volumes[0]
     name = re.sub(r"_eeg$", "", recording.stem) + "_desc-eeg2fmri_bold"
     task = re.search(r"(?:^|_)task-([A-Za-z0-9]+)", name)
     sidecar = {
@@ -100,9 +103,7 @@ def generate_files(
         "ModelWeightsSHA256": {
             str(path.relative_to(folder)): sha256(path) for path in sorted(folder.rglob("*.safetensors"))
         },
-        "Seed": seed,
-        "Sampler": type(pipe.scheduler).__name__,
-        "NumberOfInferenceSteps": num_inference_steps,
+        **sampling,
         **_software(),
     }
     with publish_contents(output, last=f"{name}.nii.gz") as staging:

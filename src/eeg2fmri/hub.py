@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from huggingface_hub import EvalResult, ModelCardData
 
@@ -19,16 +19,20 @@ if TYPE_CHECKING:
     from .pipeline import EEG2fMRIPipeline
     from .processing.eeg import EEGProcessor
     from .processing.volume import VolumeProcessor
+    from .regression_pipeline import EEG2fMRIRegressionPipeline
+
+    Pipeline: TypeAlias = EEG2fMRIPipeline | EEG2fMRIRegressionPipeline
 
 TRAINING_FILE = "training.json"
 ADAPTERS_FILE = "pytorch_lora_weights.safetensors"  # diffusers' name
 CARD_SCORES = ("r", "r_net_of_global", "r_voxel", "ssim_3d", "ssim_2d", "psnr", "rmse", "ssim_3d_beyond_training_mean")
 EMBEDDED = ("eeg2fmri-sim-small",)
 # For those who load with `DiffusionPipeline.from_pretrained(repo, custom_pipeline=repo, trust_remote_code=True)`.
-PIPELINE_FILE = "from eeg2fmri import EEG2fMRIPipeline  # noqa: F401\n"
+PIPELINE_FILE = "from eeg2fmri import {name}  # noqa: F401\n"
+INDEX_FILE = "model_index.json"
 
 
-def save_for_hub(pipeline: EEG2fMRIPipeline, folder: str | os.PathLike) -> None:
+def save_for_hub(pipeline: Pipeline, folder: str | os.PathLike) -> None:
     """Save a pipeline in the layout of a Hub repository: as `save_pretrained` does, with a one-line `pipeline.py`.
 
     Where the pipeline was loaded from is left out: it may be a path of somebody's machine.
@@ -38,7 +42,7 @@ def save_for_hub(pipeline: EEG2fMRIPipeline, folder: str | os.PathLike) -> None:
         content = json.loads(path.read_text())
         if content.pop("_name_or_path", None) is not None:
             path.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n")
-    (Path(folder) / "pipeline.py").write_text(PIPELINE_FILE)
+    (Path(folder) / "pipeline.py").write_text(PIPELINE_FILE.format(name=type(pipeline).__name__))
 
 
 def write_training_record(folder: str | os.PathLike, record: dict) -> None:
@@ -131,7 +135,7 @@ def resolve_model(model: str, revision: str | None = None) -> Path:
     folder = Path(model)
     if model in EMBEDDED and not folder.is_dir():
         folder = _embedded(model)
-    if (folder / "model_index.json").is_file() or (folder / ADAPTERS_FILE).is_file():
+    if (folder / INDEX_FILE).is_file() or (folder / ADAPTERS_FILE).is_file():
         return folder
     if folder.is_dir() or model.count("/") != 1 or model.startswith((".", "/")):
         raise CheckpointError(
@@ -143,8 +147,10 @@ def resolve_model(model: str, revision: str | None = None) -> Path:
     return _download(model, revision)
 
 
-def load_pipeline(folder: Path, dtype: torch.dtype | None = None) -> EEG2fMRIPipeline:
-    """Load a pipeline from its folder; adapters are loaded with the pipeline that they were trained on, and fused.
+def load_pipeline(folder: str | os.PathLike, dtype: torch.dtype | None = None) -> Pipeline:
+    """Load a pipeline from its folder, of the class that its index names.
+
+    Adapters are loaded with the pipeline that they were trained on, and fused.
 
     Args:
         folder: of the pipeline.
@@ -153,16 +159,15 @@ def load_pipeline(folder: Path, dtype: torch.dtype | None = None) -> EEG2fMRIPip
     Raises:
         CheckpointError: whatever is wrong with it.
     """
-    from .pipeline import EEG2fMRIPipeline
-
-    if not (folder / "model_index.json").is_file() and (folder / ADAPTERS_FILE).is_file():
+    folder = Path(folder)
+    if not (folder / INDEX_FILE).is_file() and (folder / ADAPTERS_FILE).is_file():
         pipeline = load_pipeline(_base_of(folder), dtype)
         pipeline.load_lora_weights(folder)
         pipeline.fuse_lora()
         pipeline.unload_lora_weights()
         return pipeline
     try:
-        return EEG2fMRIPipeline.from_pretrained(folder, dtype=dtype)
+        return _pipeline_class(folder).from_pretrained(folder, dtype=dtype)
     except EEG2fMRIError:
         raise
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -183,12 +188,20 @@ def load_processors(folder: Path) -> tuple[EEGProcessor, VolumeProcessor]:
     from .processing.eeg import EEGProcessor
     from .processing.volume import VolumeProcessor
 
-    if not (folder / "model_index.json").is_file():
+    if not (folder / INDEX_FILE).is_file():
         folder = _base_of(folder)
     return (
         EEGProcessor.from_pretrained(folder / "eeg_processor"),
         VolumeProcessor.from_pretrained(folder / "volume_processor"),
     )
+
+
+def _pipeline_class(folder: Path) -> type[Pipeline]:
+    from .pipeline import EEG2fMRIPipeline
+    from .regression_pipeline import EEG2fMRIRegressionPipeline
+
+    name = json.loads((folder / INDEX_FILE).read_text(encoding="utf-8"))["_class_name"]
+    return EEG2fMRIRegressionPipeline if name == EEG2fMRIRegressionPipeline.__name__ else EEG2fMRIPipeline
 
 
 def revision_of(folder: Path) -> str | None:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 import torch
 from diffusers import DiffusionPipeline, SchedulerMixin
-from diffusers.utils import BaseOutput
 from diffusers.utils.torch_utils import randn_tensor
 
 from .errors import InputError
@@ -19,22 +17,9 @@ from .models.epg import EPGModel
 from .models.fd_unet import FDUNetModel
 from .pipeline_adapters import EEG2fMRILoraLoaderMixin
 from .pipeline_inputs import EEGPrompts, check_components, check_inputs, collect_prompts
+from .pipeline_outputs import EEG2fMRIPipelineOutput, postprocess
 from .processing.eeg import EEGProcessor
 from .processing.volume import VolumeProcessor
-
-
-@dataclass
-class EEG2fMRIPipelineOutput(BaseOutput):
-    """Output of [`EEG2fMRIPipeline`].
-
-    Args:
-        volumes (`list` or `torch.Tensor`):
-            One entry per recording (and per sample, when `num_volumes_per_prompt` is above one): a 4-D
-            `nibabel.Nifti1Image` (x, y, z, time), or an array or tensor `[volume, x, y, z]`, in BOLD units. For
-            `output_type="latent"` the raw tensor `[volume, 1, D, H, W]` in model units.
-    """
-
-    volumes: list | torch.Tensor
 
 
 class EEG2fMRIPipeline(DiffusionPipeline, EEG2fMRILoraLoaderMixin):
@@ -309,7 +294,7 @@ class EEG2fMRIPipeline(DiffusionPipeline, EEG2fMRILoraLoaderMixin):
         latents = torch.cat(generated)
 
         # 5. Model units to BOLD units
-        volumes = self._postprocess(latents, prompts, num_volumes_per_prompt, output_type)
+        volumes = postprocess(self.volume_processor, latents, prompts, num_volumes_per_prompt, output_type)
         self.maybe_free_model_hooks()
         if not return_dict:
             return (volumes,)
@@ -379,20 +364,3 @@ class EEG2fMRIPipeline(DiffusionPipeline, EEG2fMRILoraLoaderMixin):
         )[0]
         unconditional, conditional = both.chunk(2)
         return unconditional + self.guidance_scale * (conditional - unconditional)
-
-    def _postprocess(self, latents, prompts: EEGPrompts, num_volumes_per_prompt: int, output_type: str):
-        if output_type == "latent":
-            return latents
-        volumes = []
-        per_recording = latents.float().cpu().split([count * num_volumes_per_prompt for count in prompts.counts])
-        for recording, samples in zip(prompts.recordings, per_recording, strict=True):
-            for sample in samples.unflatten(0, (-1, num_volumes_per_prompt)).unbind(1):
-                array = self.volume_processor.postprocess(sample.numpy(), recording.reference)
-                if output_type == "nifti":
-                    array = self.volume_processor.to_image(
-                        array, recording.reference, recording.repetition_time, recording.first_volume_time
-                    )
-                elif output_type == "pt":
-                    array = torch.from_numpy(array)
-                volumes.append(array)
-        return volumes

@@ -108,6 +108,25 @@ def check_components(eeg_encoder, unet, eeg_processor, volume_processor, prior=N
         "token width": (eeg_encoder.config.cross_attention_dim, unet.config.cross_attention_dim),
         "volume channels": (unet.config.in_channels, unet.config.out_channels + condition_channels),
     }
+    _check_equal(pairs)
+
+
+def check_network(network, eeg_processor, volume_processor) -> None:
+    """Refuse a one-pass network that its processors don't fit.
+
+    Raises:
+        CheckpointError: naming the first two values that disagree.
+    """
+    volume = tuple(volume_processor.config.sample_size)
+    _check_equal(
+        {
+            "EEG window (channel, electrode, frequency, window)": (network.window_shape, window_shape(eeg_processor)),
+            "volume (D, H, W)": (network.output_shape[1:], volume),
+        }
+    )
+
+
+def _check_equal(pairs: dict[str, tuple]) -> None:
     for name, (found, expected) in pairs.items():
         if found != expected:
             raise CheckpointError(
@@ -148,18 +167,8 @@ def check_inputs(
         "num_volumes_per_prompt": num_volumes_per_prompt,
         "batch_size": batch_size,
     }
-    for name, value in counts.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise InputError(
-                name, found=repr(value), expected="an integer of at least 1", remedy="Pass such a number."
-            )
-    if output_type not in OUTPUT_TYPES:
-        raise InputError(
-            "output_type",
-            found=repr(output_type),
-            expected=f"one of {', '.join(OUTPUT_TYPES)}",
-            remedy="Choose one of these.",
-        )
+    check_counts(counts)
+    check_output_type(output_type)
     unknown = [name for name in callback_on_step_end_tensor_inputs if name not in pipe._callback_tensor_inputs]
     if unknown:
         raise InputError(
@@ -184,18 +193,46 @@ def check_inputs(
         )
 
 
+def check_counts(counts: dict[str, int]) -> None:
+    """Refuse anything but integers above 0.
+
+    Raises:
+        InputError: naming the argument.
+    """
+    for name, value in counts.items():
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise InputError(
+                name, found=repr(value), expected="an integer of at least 1", remedy="Pass such a number."
+            )
+
+
+def check_output_type(output_type: str) -> None:
+    """Refuse a form of output that there is not.
+
+    Raises:
+        InputError: with the forms that there are.
+    """
+    if output_type not in OUTPUT_TYPES:
+        raise InputError(
+            "output_type",
+            found=repr(output_type),
+            expected=f"one of {', '.join(OUTPUT_TYPES)}",
+            remedy="Choose one of these.",
+        )
+
+
 def collect_prompts(
     pipe,
     *,
     eeg,
-    eeg_embeds,
-    negative_eeg_embeds,
-    prior_volumes,
     reference,
     electrodes,
     sampling_rate,
     onsets,
     repetition_time,
+    eeg_embeds=None,
+    negative_eeg_embeds=None,
+    prior_volumes=None,
 ) -> EEGPrompts:
     """Read and process every recording of a call.
 

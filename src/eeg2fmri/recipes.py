@@ -6,6 +6,7 @@ volume_processor:   # ... of VolumeProcessor
 prior:              # ... of ConditionalMeanModel, where there is one
 eeg_encoder:        # ... of EPGModel
 unet:               # ... of FDUNetModel
+cnn_plus:           # ... of CNNPlusModel, and likewise tag, biot, e2fgan, cdm_3d: the paper's baselines
 scheduler:          # ... of the noise schedule
 training:           # the settings of scripts/train.py
 ```
@@ -22,7 +23,9 @@ import yaml
 
 from .errors import FileError, InputError
 
-SECTIONS = ("eeg_processor", "volume_processor", "prior", "eeg_encoder", "unet", "scheduler", "training")
+BASELINE_SECTIONS = ("cnn_plus", "tag", "biot", "e2fgan", "cdm_3d")
+MODEL_SECTIONS = ("prior", "eeg_encoder", "unet", *BASELINE_SECTIONS, "scheduler")
+SECTIONS = ("eeg_processor", "volume_processor", *MODEL_SECTIONS, "training")
 
 _BOOLEAN, _FLOAT = "tag:yaml.org,2002:bool", "tag:yaml.org,2002:float"
 

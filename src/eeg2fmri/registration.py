@@ -12,7 +12,9 @@ import importlib.util
 import sys
 from types import ModuleType
 
-COMPONENTS = ("EPGModel", "FDUNetModel", "ConditionalMeanModel", "EEGProcessor", "VolumeProcessor")
+NETWORKS = ("EPGModel", "FDUNetModel", "ConditionalMeanModel")
+BASELINES = ("CNNPlusModel", "TAGModel", "BIOTModel", "E2fGANModel", "CDM3DModel")
+COMPONENTS = (*NETWORKS, *BASELINES, "EEGProcessor", "VolumeProcessor")
 TABLE_MODULE = "diffusers.pipelines.pipeline_loading_utils"
 
 

@@ -13,21 +13,9 @@ from eeg2fmri.evaluation.collect import IMAGE_SCORES, Measured, RunResult
 from eeg2fmri.evaluation.model_rows import CONTROLS, DiffusionModel, PriorModel, check_model
 from eeg2fmri.evaluation.regions import find_regions
 from eeg2fmri.pipeline_inputs import window_shape
+from tiny_networks import run
 
 NUM_VOLUMES = 44
-
-
-def run(number, pipe):
-    windows = np.random.default_rng(number).standard_normal((NUM_VOLUMES, 1, 8, 6, 4)).astype(np.float32)
-    return SimpleNamespace(
-        name=f"run-{number}",
-        subject=str(number),
-        repetition_time=2.0,
-        onsets=8 + 2.0 * np.arange(NUM_VOLUMES),
-        mean=np.zeros(tiny.GRID[::-1]),
-        eeg_processor=pipe.eeg_processor,
-        windows=lambda processor: windows,
-    )
 
 
 @pytest.fixture(scope="module")

@@ -29,7 +29,8 @@ def test_the_names_of_the_flags_stay():
     flags = {option.lstrip("-") for action in make_parser()._actions for option in action.option_strings}
     assert {flag for flag in flags if not flag.startswith("no-")} == {*FLAGS.split(), "help", "h"}
     ablations = ["ef_diffusion_without_ciim", "ef_diffusion_without_ciim_and_epg"]
-    assert list(MODELS) == ["conditional_mean", "ef_diffusion", *ablations]
+    baselines = ["biot", "cdm_3d", "cnn_plus", "e2fgan", "tag"]
+    assert sorted(MODELS) == sorted(["conditional_mean", "ef_diffusion", *ablations, *baselines])
 
 
 def test_help_is_in_groups_and_needs_no_torch():
@@ -93,7 +94,7 @@ def test_the_defaults_are_the_papers():
         ("learning_rate: .nan", "expected a value of type float"),
         ("learning_rate: 0", "--learning_rate: found 0; expected above 0"),
         ("validation_steps: 0", "--validation_steps: found 0; expected at least 1"),
-        ("model: unknown", "--model: found 'unknown'; expected one of conditional_mean"),
+        ("model: unknown", "--model: found 'unknown'; expected one of biot, cdm_3d"),
         ("mixed_precision: fp16", "expected one of no, bf16"),
         ("num_validation_samples: 0", "--early_stopping_patience 0"),
         ("sede: 1", r"settings \['sede'\]; expected among train_data_dir"),

@@ -12,9 +12,11 @@ import torch
 
 from ..data.leaks import refuse_leak
 from ..hub import load_pipeline, read_training_record, resolve_model, revision_of
+from ..regression_pipeline import EEG2fMRIRegressionPipeline
 from .folds import Fold
 from .model_rows import check_model
 from .outside import NIfTIPredictions
+from .regression_rows import ONE_PASS, regression_rows
 from .rows import MODEL, Row, model_rows
 from .runs import DatasetRun
 
@@ -95,6 +97,9 @@ class PipelineEntrant:
         pipe = load_pipeline(self.folder, getattr(torch, sampling.dtype)).to(torch.device(sampling.device))
         pipe.set_progress_bar_config(disable=True)
         check_model(pipe, own_runs[0])
+        if isinstance(pipe, EEG2fMRIRegressionPipeline):
+            self.settings |= ONE_PASS
+            return regression_rows(pipe, runs, batch_size=sampling.batch_size, seed=sampling.seed)
         self.settings["sampler"] = type(pipe.scheduler).__name__
         return model_rows(
             pipe,

@@ -81,14 +81,17 @@ class DiffusionModel:
         for sample in range(self.num_samples):
             volumes = self.pipe(
                 **self._guidance(run, position, sample),
-                num_inference_steps=self.num_inference_steps,
-                latents=self._noise(run, position, sample),
-                generator=torch.Generator().manual_seed(seed_for(self.seed, "evaluation steps", position, sample)),
+                **self._sampling(run, position, sample),
                 reference=reference,
                 batch_size=self.batch_size,
                 output_type="np",
             ).volumes[0]
             yield volumes.transpose(0, 3, 2, 1)
+
+    def _sampling(self, run: DatasetRun, position: int, sample: int) -> dict:
+        steps = torch.Generator().manual_seed(seed_for(self.seed, "evaluation steps", position, sample))
+        latents = self._noise(run, position, sample)
+        return {"num_inference_steps": self.num_inference_steps, "latents": latents, "generator": steps}
 
     def _noise(self, run: DatasetRun, position: int, sample: int) -> torch.Tensor:
         """Of an odd sample the opposite of the one before: each is a fair draw, and their mean is a better one."""

@@ -68,6 +68,26 @@ def ssim(
     return torch.cat(results).cpu().numpy()
 
 
+def ssim_of_tensors(
+    generated: torch.Tensor, measured: torch.Tensor, definition: str, data_range: float | torch.Tensor
+) -> torch.Tensor:
+    """[`ssim`] in the tensors' own precision and with a gradient, for losses.
+
+    Args:
+        generated, measured (`torch.Tensor` of shape `[N, D, H, W]`): not checked.
+        definition (`str`): a name in `SSIM_DEFINITIONS`, of one that takes every slice and slides its window.
+        data_range (`float` or `torch.Tensor` of shape `[N, 1, 1, 1]`): L.
+
+    Returns:
+        `torch.Tensor` of shape `[N]`.
+
+    Raises:
+        InputError: for an unknown name, or volumes smaller than the window.
+    """
+    chosen = _definition(definition)
+    return _map(chosen, generated, measured, _window_averages(chosen, generated), data_range).flatten(1).mean(1)
+
+
 def psnr(generated: Any, measured: Any, mask: Any = None, data_range: float = 1.0) -> np.ndarray:
     r"""Peak signal-to-noise ratio, \( 10 \log_{10}(L^2 / MSE) \) in dB (equations 19 and 20), per volume.
 
@@ -144,7 +164,11 @@ def _average(definition: SSIMDefinition, size: int) -> torch.Tensor:
 
 
 def _map(
-    definition: SSIMDefinition, x: torch.Tensor, y: torch.Tensor, averages: list[torch.Tensor], scale: float | None
+    definition: SSIMDefinition,
+    x: torch.Tensor,
+    y: torch.Tensor,
+    averages: list[torch.Tensor],
+    scale: float | torch.Tensor | None,
 ) -> torch.Tensor:
     """SSIM at every position `[N, ...]`."""
     if scale is None:  # TAG: of each slice the greater maximum

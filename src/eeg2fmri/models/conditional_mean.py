@@ -78,7 +78,7 @@ class BandPower(nn.Module):
 
 
 class Standardisation(nn.Module):
-    """Channels `[B, channel, window]` to zero mean and unit variance: a batch's own in training, then running ones.
+    """Channels `[B, channel, ...]` to zero mean and unit variance: a batch's own in training, then running ones.
 
     Batch normalisation without its counter, an integer that no checkpoint of floating weights holds.
     """

@@ -255,7 +255,7 @@ class FDUNetModel(AdapterMixin, CheckedModelMixin, AttentionMixin, ConfigMixin):
         """
         self._check_inputs(sample, encoder_hidden_states, return_attention)
         # The sinusoids are float32 whatever the model is.
-        time_embedding = self.time_embedding(self.time_proj(_one_per_volume(timestep, sample)).to(sample.dtype))
+        time_embedding = self.time_embedding(self.time_proj(one_per_volume(timestep, sample)).to(sample.dtype))
         attentions = {}
 
         def run(name: str, stage: UNetStage, hidden_states: torch.Tensor) -> torch.Tensor:
@@ -312,7 +312,7 @@ class FDUNetModel(AdapterMixin, CheckedModelMixin, AttentionMixin, ConfigMixin):
             )
 
 
-def _one_per_volume(timestep: torch.Tensor | float | int, sample: torch.Tensor) -> torch.Tensor:
+def one_per_volume(timestep: torch.Tensor | float | int, sample: torch.Tensor) -> torch.Tensor:
     """The time step as `[B]`, whatever form it came in."""
     num_volumes = sample.shape[0]
     if not isinstance(timestep, torch.Tensor):

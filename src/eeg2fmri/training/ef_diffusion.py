@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from torch.nn import functional
 
 from ..data.paired_dataset import PairedDataset
 from ..hub import ADAPTERS_FILE, save_for_hub
@@ -30,6 +31,10 @@ class EFDiffusion:
         CheckpointError: when the prior or the pretrained pipeline can't be loaded, or don't fit each other.
     """
 
+    build = staticmethod(build_networks)
+    """Makes encoder and denoiser of the recipe; with `error`, what a diffusion of another network replaces."""
+    error = staticmethod(functional.mse_loss)
+
     def __init__(self, config: TrainingConfig, recipe: dict[str, dict], dataset: PairedDataset):
         self.config = config
         self.eeg_processor, self.volume_processor = dataset.eeg_processor, dataset.volume_processor
@@ -40,7 +45,7 @@ class EFDiffusion:
         if config.prior:
             self.prior, self.identity = load_prior(config.prior)
         if pretrained is None:
-            self.network = build_networks(recipe, self.eeg_processor, self.volume_processor, self.prior)
+            self.network = self.build(recipe, self.eeg_processor, self.volume_processor, self.prior)
         else:
             pipeline = pretrained.pipeline
             self.identity |= pretrained.identity
@@ -66,7 +71,7 @@ class EFDiffusion:
             options["snr_gamma"] = self.config.snr_gamma
         expected, eeg = self._expected(batch["eeg"])
         batch = {**batch, "eeg": eeg, "volume": batch["volume"] - expected}
-        return denoising_loss(network, self.noise_scheduler, batch, seeds, **options)
+        return denoising_loss(network, self.noise_scheduler, batch, seeds, error=self.error, **options)
 
     def predict(
         self, network: DenoisingNetwork, batch: dict[str, torch.Tensor], seeds: list[int], num_inference_steps: int

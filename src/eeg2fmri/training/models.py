@@ -80,9 +80,47 @@ def _without_ciim_and_epg(config, recipe, dataset) -> TrainableModel:
 # architecture comes with it.
 FINE_TUNABLE = ("conditional_mean", "ef_diffusion")
 
+
+def _cnn_plus(config, recipe, dataset) -> TrainableModel:
+    from ..baselines.networks.cnn_plus import CNNPlusModel
+    from .regression import Regression
+
+    return Regression(CNNPlusModel, "cnn_plus", recipe, dataset)
+
+
+def _tag(config, recipe, dataset) -> TrainableModel:
+    from .regression import TAG
+
+    return TAG(recipe, dataset)
+
+
+def _biot(config, recipe, dataset) -> TrainableModel:
+    from ..baselines.networks.biot import BIOTModel
+    from .regression import Regression
+
+    return Regression(BIOTModel, "biot", recipe, dataset)
+
+
+def _e2fgan(config, recipe, dataset) -> TrainableModel:
+    from .e2fgan import E2fGAN
+
+    return E2fGAN(recipe, dataset)
+
+
+def _cdm_3d(config, recipe, dataset) -> TrainableModel:
+    from .cdm_3d import CDM3D
+
+    return CDM3D(config, recipe, dataset)
+
+
 MODELS: dict[str, Build] = {
+    "biot": _biot,
+    "cdm_3d": _cdm_3d,
+    "cnn_plus": _cnn_plus,
     "conditional_mean": _conditional_mean,
+    "e2fgan": _e2fgan,
     "ef_diffusion": _ef_diffusion,
     "ef_diffusion_without_ciim": _without_ciim,
     "ef_diffusion_without_ciim_and_epg": _without_ciim_and_epg,
+    "tag": _tag,
 }

@@ -64,10 +64,7 @@ def build_networks(
         InputError: when a section of the recipe has an option that its network does not have, or that the data decide.
     """
     volume = volume_processor.config
-    in_channels, *sample_size = window_shape(eeg_processor) if prior is None else prior.band_power_shape
-    eeg_encoder = from_section(
-        EPGModel, recipe, "eeg_encoder", in_channels=in_channels, sample_size=tuple(sample_size)
-    )
+    eeg_encoder = build_encoder(recipe, eeg_processor, prior)
     unet = from_section(
         FDUNetModel,
         recipe,
@@ -77,6 +74,18 @@ def build_networks(
         cross_attention_dim=eeg_encoder.config.cross_attention_dim,
     )
     return DenoisingNetwork(eeg_encoder, unet)
+
+
+def build_encoder(
+    recipe: dict[str, dict], eeg_processor: EEGProcessor, prior: ConditionalMeanModel | None
+) -> EPGModel:
+    """Build the encoder of the windows, or of the prior's band powers.
+
+    Raises:
+        InputError: when the section `eeg_encoder` has a wrong option.
+    """
+    in_channels, *sample_size = window_shape(eeg_processor) if prior is None else prior.band_power_shape
+    return from_section(EPGModel, recipe, "eeg_encoder", in_channels=in_channels, sample_size=tuple(sample_size))
 
 
 def build_prior(

@@ -6,6 +6,8 @@ paper finds too slow; equation 40 takes its place: the error at one random step,
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from diffusers import DDPMScheduler
 from diffusers.training_utils import compute_snr
@@ -49,8 +51,9 @@ def denoising_loss(
     seeds: list[int],
     conditioning_dropout_prob: float = 0.0,
     snr_gamma: float = 0.0,
+    error: Callable[..., torch.Tensor] = functional.mse_loss,
 ) -> torch.Tensor:
-    r"""Mean squared error of the prediction, per pair.
+    r"""Mean error of the prediction, squared but for other models' choice, per pair.
 
     Equation 40: \( L = \| \epsilon_t - \epsilon_\theta(x_t, EPG(c)) \|_2^2 \) with
     \( x_t = \sqrt{\bar\alpha_t} x_0 + \sqrt{1 - \bar\alpha_t} \epsilon_t \) (equation 27). With the scheduler's
@@ -64,6 +67,7 @@ def denoising_loss(
         conditioning_dropout_prob (`float`): share of the pairs whose EEG tokens are zeroed, so that the network also
             learns to do without and can be guided (classifier-free guidance).
         snr_gamma (`float`): above 0, pairs are weighted by [`min_snr_weights`].
+        error (`Callable`): of prediction and target, as torch's functional losses; squared by default.
 
     Returns:
         `torch.Tensor` of shape `[B]`, float32.
@@ -79,7 +83,7 @@ def denoising_loss(
         target = scheduler.get_velocity(volume, noise, timesteps)
     else:
         target = volume
-    loss = functional.mse_loss(prediction.float(), target.float(), reduction="none").flatten(1).mean(1)
+    loss = error(prediction.float(), target.float(), reduction="none").flatten(1).mean(1)
     return loss if snr_gamma == 0 else loss * min_snr_weights(scheduler, timesteps, snr_gamma)
 
 

@@ -15,6 +15,7 @@ from ..data.leaks import training_record
 from ..files import publish_contents
 from ..hub import write_training_record
 from ..randomness import seed_for
+from ..recipes import MODEL_SECTIONS
 from .checks import check_compiler, check_place, check_prior, check_sharding, dataset_identity, open_datasets
 from .config import TrainingConfig
 from .fine_tuning import base_model, check_held_out, earlier_training
@@ -90,7 +91,7 @@ class Trainer:
             self.model.enable_gradient_checkpointing()
         self.identity = {
             **config.identity(self.accelerator.num_processes),
-            **{f"recipe.{name}": recipe[name] for name in ("prior", "eeg_encoder", "unet", "scheduler")},
+            **{f"recipe.{name}": recipe[name] for name in MODEL_SECTIONS},
             **self.model.identity,
             **data,
         }
