@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import tiny
+import tiny_networks
 from eeg2fmri.errors import CheckpointError
 from eeg2fmri.hub import load_pipeline, resolve_model, save_for_hub
 from loopback_hub import LoopbackHub, commit_of
@@ -136,6 +137,16 @@ def test_the_command_line_takes_a_hub_id_and_notes_its_commit(hub, tmp_path):
     sidecar = json.loads((tmp_path / "out" / "rest_desc-eeg2fmri_bold.json").read_text())
     assert sidecar["Model"] == REPOSITORY
     assert sidecar["ModelRevision"] == commit_of(hub.revisions[REPOSITORY]["main"])
+
+
+def test_the_command_line_takes_a_hub_id_of_a_regression_pipeline(tmp_path):
+    save_for_hub(tiny_networks.pipeline(), tmp_path / "repository")
+    with LoopbackHub() as hub:
+        hub.add("someone/regression", tmp_path / "repository")
+        result = generate(hub, tmp_path, "someone/regression")
+    assert result.returncode == 0, result.stderr
+    sidecar = json.loads((tmp_path / "out" / "rest_desc-eeg2fmri_bold.json").read_text())
+    assert "network/diffusion_pytorch_model.safetensors" in sidecar["ModelWeightsSHA256"]
 
 
 @pytest.mark.parametrize("changes", [{}, {"HF_HUB_OFFLINE": "1"}], ids=["unknown", "offline"])

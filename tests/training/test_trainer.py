@@ -294,6 +294,7 @@ def test_without_a_compiler_torch_compile_is_refused(settings, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("g++"), reason="no C++ compiler")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch's own code generator
 def test_compiled_steps_are_the_same_and_leave_no_trace_in_names(settings, data, tmp_path):
     """Other kernels round differently; nothing else may change."""
     recipe = read_recipe(data / "recipe.yaml")

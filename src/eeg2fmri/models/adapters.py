@@ -55,21 +55,6 @@ class AdapterMixin(PeftAdapterMixin):
         names = [name for name, layer in self.named_modules() if _is_adaptable(layer)]
         self.add_adapter(LoraConfig(r=rank, lora_alpha=rank, target_modules=names))
 
-    def save_pretrained(self, save_directory: str | os.PathLike, *args, **kwargs) -> None:
-        """As [`CheckedModelMixin`], but a network with adapters is refused: it is not the one that would be loaded.
-
-        Raises:
-            InputError: when there are adapters.
-        """
-        if getattr(self, "peft_config", None):
-            raise InputError(
-                type(self).__name__,
-                found=f"adapters {', '.join(self.peft_config)}",
-                expected="none",
-                remedy="Save them with save_lora_adapter, or call fuse_lora and unload_lora first.",
-            )
-        super().save_pretrained(save_directory, *args, **kwargs)
-
     def save_lora_adapter(
         self, save_directory: str | os.PathLike, adapter_name: str = "default", weight_name: str | None = None
     ) -> None:

@@ -62,12 +62,19 @@ class CheckedModelMixin(ModelMixin):
                 and `create_pr`.
 
         Raises:
-            InputError: when pickles are asked for.
+            InputError: when pickles are asked for, or the network has adapters.
             FileError: when the folder can't be written.
             CheckpointError: when what was written can't be read again.
         """
         if not safe_serialization:
             _refuse_option("safe_serialization", False)
+        if getattr(self, "peft_config", None):
+            raise InputError(
+                type(self).__name__,
+                found=f"adapters {', '.join(self.peft_config)}",
+                expected="none: their names are not a whole network's",
+                remedy="Save them with save_lora_adapter, or call fuse_lora and unload_lora first.",
+            )
         if not is_main_process:
             return
         folder = Path(save_directory)
