@@ -1,4 +1,4 @@
-"""The command line: `generate | prepare | split | simulate | evaluate`. Heavy imports wait for the command."""
+"""The command line; `eeg2fmri --help` lists the commands. Heavy imports wait for the command."""
 
 from __future__ import annotations
 
@@ -275,6 +275,37 @@ def evaluate(
     for path in card or []:
         update_results(path, text)
     print(text, *results["verdict"]["sentences"], output / "report.html", sep="\n")
+
+
+@app.command()
+def explain(
+    model: Annotated[str, typer.Argument(help="Embedded pipeline's name, a folder, or a Hub id.")],
+    dataset: Annotated[Path, typer.Argument(help="Paired dataset; its test runs are looked at.")],
+    output: Annotated[Path, typer.Option(help="Folder for JSON, figures and page; must not exist.")],
+    windows_per_run: Annotated[int, typer.Option(help="EEG windows of each run, evenly spread.")] = 8,
+    steps: Annotated[int, typer.Option(help="Denoising steps, over which attention is averaged.")] = 4,
+    root: Annotated[Path | None, typer.Option(help="Where the raw dataset is, when it was moved.")] = None,
+    revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of a Hub repository.")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, mps; chosen automatically by default.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of noise and permutations.")] = 42,
+) -> None:
+    """Show what a model looks at, and whether that is the network that drives each region."""
+    from .evaluation.explanation.explain import explain as run_explanation
+    from .generation import find_device
+
+    explanation = run_explanation(
+        model,
+        dataset,
+        output,
+        windows_per_run=windows_per_run,
+        num_inference_steps=steps,
+        root=root,
+        revision=revision,
+        seed=seed,
+        device=str(find_device(device)),
+    )
+    found = explanation["found"]
+    print(found["headline"], *found["sentences"], output / "explanation.html", sep="\n")
 
 
 def main() -> None:

@@ -73,18 +73,21 @@ class DatasetRun:
 
     def spectra(self) -> np.ndarray:
         """Not whitened: regressions on sensors are those of the recorded sensors, whatever the model reads."""
-        config = self.eeg_processor.config
-        if config.baseline != "whitening":
-            return self._stored_spectra()
-        processor = EEGProcessor.from_config({**config, "baseline": "none"})
+        whitened = self.eeg_processor.config.baseline == "whitening"
+        return self.recorded_spectra() if whitened else self.stored_spectra()
+
+    def recorded_spectra(self) -> np.ndarray:
+        """Without a baseline, in uV or ln uV^2, `[column, C, electrode, frequency]`."""
+        processor = EEGProcessor.from_config({**self.eeg_processor.config, "baseline": "none"})
         return processor.spectra(read_eeg(self._eeg), processor.columns(self.onsets)[0])
 
     def windows(self, processor) -> np.ndarray:
         """Normalised by this EEG processor, `[N, C, electrode, frequency, window]`."""
-        columns = processor.normalise(self._stored_spectra())
+        columns = processor.normalise(self.stored_spectra())
         return np.ascontiguousarray(columns[self.columns].transpose(0, 2, 3, 4, 1))
 
-    def _stored_spectra(self) -> np.ndarray:
+    def stored_spectra(self) -> np.ndarray:
+        """As the paired dataset holds them: with the processor's baseline, not normalised."""
         with safe_open(self._pairs, framework="numpy") as file:
             return file.get_tensor("spectra").astype(np.float32)
 
@@ -108,6 +111,14 @@ class DatasetRun:
             change=config["level"]["change"] * arrays["coupled"][driven].T[self.indices],
             maps=arrays["maps"][driven].transpose(0, 3, 2, 1),
         )
+
+    @property
+    def coupling(self) -> tuple[dict[str, np.ndarray], str] | None:
+        """Of a simulated run: each network's true weights `[band]`, and the electrode that it was recorded against."""
+        if self._truth is None:
+            return None
+        arrays, names, config = _read_truth(self._truth)
+        return dict(zip(names, arrays["weights"].astype(np.float64), strict=True)), config["preset"]["reference"]
 
     @functools.cached_property
     def task(self) -> np.ndarray | None:
