@@ -17,6 +17,7 @@ LEVELS = {
         "regression_pipeline",
         "pipeline_adapters",
         "pipeline_inputs",
+        "pipeline_loading",
         "pipeline_outputs",
         "data",
         "baselines",
@@ -35,6 +36,8 @@ FORBIDDEN = {
 SIDEWAYS = {
     ("processing", "recordings"),
     ("pipeline", "pipeline_inputs"),
+    ("pipeline", "pipeline_loading"),
+    ("regression_pipeline", "pipeline_loading"),
     ("pipeline", "pipeline_adapters"),
     ("pipeline", "pipeline_outputs"),
     ("regression_pipeline", "pipeline_inputs"),

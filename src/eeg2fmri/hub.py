@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from huggingface_hub import EvalResult, ModelCardData
 
-from .errors import CheckpointError, EEG2fMRIError, FileError
+from .errors import CheckpointError, FileError
 from .files import publish_file
 from .recordings.pointers import check_file
 
@@ -166,17 +166,7 @@ def load_pipeline(folder: str | os.PathLike, dtype: torch.dtype | None = None) -
         pipeline.fuse_lora()
         pipeline.unload_lora_weights()
         return pipeline
-    try:
-        return _pipeline_class(folder).from_pretrained(folder, dtype=dtype)
-    except EEG2fMRIError:
-        raise
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CheckpointError(
-            folder,
-            found=f"that it can't be loaded ({str(error).strip().splitlines()[0]})",
-            expected="a whole EEG2fMRIPipeline",
-            remedy="Download or save it again.",
-        ) from error
+    return _pipeline_class(folder).from_pretrained(folder, dtype=dtype)
 
 
 def load_processors(folder: Path) -> tuple[EEGProcessor, VolumeProcessor]:
@@ -200,7 +190,10 @@ def _pipeline_class(folder: Path) -> type[Pipeline]:
     from .pipeline import EEG2fMRIPipeline
     from .regression_pipeline import EEG2fMRIRegressionPipeline
 
-    name = json.loads((folder / INDEX_FILE).read_text(encoding="utf-8"))["_class_name"]
+    try:
+        name = json.loads((folder / INDEX_FILE).read_text(encoding="utf-8"))["_class_name"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return EEG2fMRIPipeline  # whose loading says what is wrong
     return EEG2fMRIRegressionPipeline if name == EEG2fMRIRegressionPipeline.__name__ else EEG2fMRIPipeline
 
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-from diffusers import DiffusionPipeline, SchedulerMixin
+from diffusers import SchedulerMixin
 from diffusers.utils.torch_utils import randn_tensor
 
 from .errors import InputError
@@ -17,12 +17,13 @@ from .models.epg import EPGModel
 from .models.fd_unet import FDUNetModel
 from .pipeline_adapters import EEG2fMRILoraLoaderMixin
 from .pipeline_inputs import EEGPrompts, check_components, check_inputs, collect_prompts
+from .pipeline_loading import CheckedPipeline
 from .pipeline_outputs import EEG2fMRIPipelineOutput, postprocess
 from .processing.eeg import EEGProcessor
 from .processing.volume import VolumeProcessor
 
 
-class EEG2fMRIPipeline(DiffusionPipeline, EEG2fMRILoraLoaderMixin):
+class EEG2fMRIPipeline(CheckedPipeline, EEG2fMRILoraLoaderMixin):
     r"""Generate fMRI volumes from EEG recordings.
 
     Each volume is denoised from Gaussian noise under the guidance of the EEG that precedes it: the encoder turns the

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from diffusers import DiffusionPipeline, ModelMixin
+from diffusers import ModelMixin
 
 from .errors import InputError
 from .pipeline_inputs import check_counts, check_network, check_output_type, collect_prompts
+from .pipeline_loading import CheckedPipeline
 from .pipeline_outputs import EEG2fMRIPipelineOutput, postprocess
 from .processing.eeg import EEGProcessor
 from .processing.volume import VolumeProcessor
 
 
-class EEG2fMRIRegressionPipeline(DiffusionPipeline):
+class EEG2fMRIRegressionPipeline(CheckedPipeline):
     r"""Predict fMRI volumes from EEG recordings, without any noise: \( \hat y = f(EEG) \).
 
     The published form of the one-pass networks that EF-Diffusion is compared with (Tables 2 and 3). What it predicts

@@ -55,6 +55,18 @@ def test_damaged_arrays_are_refused(saved, edit, words):
         EEGProcessor.from_pretrained(saved)
 
 
+def test_a_configuration_changed_after_saving_is_refused_with_both_values(saved):
+    path = saved / "processor_config.json"
+    path.write_text(path.read_text().replace('"sampling_rate": 64.0', '"sampling_rate": 65.0'))
+    with pytest.raises(CheckpointError, match=r"processor_config\.json.*sampling_rate=65\.0.*sampling_rate=64\.0"):
+        EEGProcessor.from_pretrained(saved)
+
+
+def test_processors_of_earlier_versions_have_no_second_configuration(saved):
+    change(saved, lambda content: content.pop("_config"))
+    assert EEGProcessor.from_pretrained(saved).mean is not None
+
+
 @pytest.mark.parametrize("content", [None, "", "[]", "{", "null"])
 def test_no_arrays_are_refused(saved, content):
     path = saved / "arrays.json"

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,9 +13,11 @@ import yaml
 from accelerate.commands.config.config_args import load_config_from_file
 from accelerate.commands.launch import _validate_launch_command, launch_command_parser
 from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin
-from accelerate.utils.launch import prepare_multi_gpu_env
+from accelerate.utils.launch import prepare_multi_gpu_env, prepare_simple_launcher_cmd_env
 from safetensors.torch import load_file
 
+from eeg2fmri.errors import InputError
+from eeg2fmri.training.checks import check_processes
 from tiny_training import tree
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -63,6 +66,30 @@ def test_two_processes_train_as_one_and_resume(data, tmp_path):
     assert losses(resumed).equal(losses(two))
 
 
+def test_several_processes_of_which_one_starts_are_refused(monkeypatch):
+    """Accelerate starts one process on a CPU without MPI. What it hands to that one tells how many were asked for."""
+
+    def environment(*options):
+        arguments = launch_command_parser().parse_args(["--cpu", *options, "train.py"])
+        return prepare_simple_launcher_cmd_env(_validate_launch_command(arguments)[0])[1]
+
+    def check(variables):
+        with monkeypatch.context() as context:
+            for name in ("ACCELERATE_USE_CPU", "MASTER_PORT", "WORLD_SIZE"):
+                context.delenv(name, raising=False)
+                if name in variables:
+                    context.setenv(name, variables[name])
+            check_processes(SimpleNamespace(num_processes=1))
+
+    for name in ("MASTER_ADDR", "MASTER_PORT", "WORLD_SIZE"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(InputError, match=r"--num_processes.*scripts/configs/cpu\.yaml"):
+        check(environment("--num_processes", "2"))
+    check(environment("--num_processes", "1"))
+    check({**environment("--num_processes", "2"), "WORLD_SIZE": "1"})
+    check({})
+
+
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_accelerate_reads_its_configurations(path):
     content = yaml.safe_load(path.read_text())
@@ -82,6 +109,18 @@ def test_the_configurations_are_for_these_machines():
         "multi_gpu_ddp": DistributedType.MULTI_GPU,
         "fsdp": DistributedType.FSDP,
     }
+
+
+def test_a_cluster_says_in_flags_how_many_machines_it_has():
+    """docs/scaling.md: the flags win over the configuration."""
+    options = "--num_machines 2 --num_processes 16 --machine_rank 1 --main_process_ip node1 --main_process_port 29500"
+    config = str(ROOT / "scripts" / "configs" / "multi_gpu_ddp.yaml")
+    arguments = launch_command_parser().parse_args(["--config_file", config, *options.split(), "train.py"])
+    environment = prepare_multi_gpu_env(_validate_launch_command(arguments)[0])
+    assert environment["ACCELERATE_MIXED_PRECISION"] == "bf16"
+    assert (arguments.num_machines, arguments.num_processes, arguments.machine_rank) == (2, 16, 1)
+    assert (arguments.nproc_per_node, arguments.nnodes, arguments.node_rank) == ("8", "2", 1)
+    assert arguments.rdzv_endpoint == "node1:29500"
 
 
 def test_sharding_is_of_the_generation_that_checkpoints_understand(monkeypatch):

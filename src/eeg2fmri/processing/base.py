@@ -19,6 +19,7 @@ from ..files import publish_file
 # diffusers takes every component folder with a safetensors file for a model's and leaves its other files on the Hub:
 # arrays are therefore kept as JSON, in base64.
 ARRAYS_NAME = "arrays.json"
+SEAL_NAME = "_config"  # the configuration once more, beside the arrays: what it was saved with
 DTYPES = ("<f4", "<f8", "|b1")
 
 
@@ -42,6 +43,7 @@ class ProcessorMixin(ConfigMixin):
         self.save_config(save_directory)
         arrays = {name: getattr(self, name) for name in self.array_names if getattr(self, name) is not None}
         content = {name: _encode(array) for name, array in arrays.items()}
+        content[SEAL_NAME] = self._settings()
         with publish_file(Path(save_directory) / ARRAYS_NAME) as path:
             path.write_text(json.dumps(content, indent=1) + "\n")
 
@@ -72,8 +74,12 @@ class ProcessorMixin(ConfigMixin):
         names = ("cache_dir", "force_download", "token", "local_files_only", "revision")
         download = {name: kwargs[name] for name in names if kwargs.get(name) is not None}
         name = os.fspath(pretrained_model_name_or_path)
-        processor = cls._from_config_file(_find_file(name, subfolder, cls.config_name, download))
-        processor._set_arrays(_find_file(name, subfolder, ARRAYS_NAME, download))
+        config_path, arrays_path = (
+            _find_file(name, subfolder, file, download) for file in (cls.config_name, ARRAYS_NAME)
+        )
+        processor = cls._from_config_file(config_path)
+        processor._set_arrays(arrays_path)
+        processor._check_seal(config_path, arrays_path)
         return processor
 
     @classmethod
@@ -89,7 +95,8 @@ class ProcessorMixin(ConfigMixin):
     def _set_arrays(self, path: Path) -> None:
         expected = f"the arrays of {type(self).__name__}"
         try:
-            arrays = {name: _decode(entry) for name, entry in _read_json(path, expected).items()}
+            content = _read_json(path, expected)
+            arrays = {name: _decode(entry) for name, entry in content.items() if name != SEAL_NAME}
         except (ValueError, KeyError, TypeError) as error:
             refuse(path, f"no readable arrays ({error})", expected, error)
         unknown = sorted(set(arrays) - set(self.array_names))
@@ -103,6 +110,24 @@ class ProcessorMixin(ConfigMixin):
             )
         for name, array in arrays.items():
             setattr(self, name, array)
+
+    def _settings(self) -> dict[str, Any]:
+        """The configuration as JSON gives it back."""
+        return json.loads(json.dumps({name: value for name, value in self.config.items() if name[0] != "_"}))
+
+    def _check_seal(self, config_path: Path, arrays_path: Path) -> None:
+        """Refuse a configuration that differs from the one that was saved; earlier versions wrote it only once."""
+        saved, found = _read_json(arrays_path, "arrays").get(SEAL_NAME, {}), self._settings()
+        if not isinstance(saved, dict):
+            refuse(arrays_path, f"{SEAL_NAME} as a {type(saved).__name__}", "a configuration")
+        changed = sorted(name for name, value in saved.items() if name not in found or found[name] != value)
+        if changed:
+            raise CheckpointError(
+                config_path,
+                found=", ".join(f"{name}={found.get(name)!r}" for name in changed),
+                expected=", ".join(f"{name}={saved[name]!r}" for name in changed) + f", as in {arrays_path.name}",
+                remedy="Download the checkpoint again; to change a setting on purpose, save a new processor.",
+            )
 
 
 def _find_file(name: str, subfolder: str | None, filename: str, download: dict[str, Any]) -> Path:

@@ -145,7 +145,7 @@ def _read_state(path: Path) -> dict:
         step, files, settings = state["step"], state["files"], state["settings"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise _damaged(path, f"an unreadable {_STATE} ({type(error).__name__}: {error})") from error
-    if step != _step(path) or not isinstance(files, dict) or not isinstance(settings, dict):
+    if type(step) is not int or step != _step(path) or not isinstance(files, dict) or not isinstance(settings, dict):
         raise _damaged(path, f"a {_STATE} of step {step!r} or without files and settings")
     return state
 

@@ -143,6 +143,24 @@ def check_compiler() -> None:
         )
 
 
+def check_processes(accelerator: Accelerator) -> None:
+    """Refuse to train alone where `accelerate launch --cpu` was asked for several processes.
+
+    Without MPI it starts one only, and leaves the meeting place of the others in the environment.
+
+    Raises:
+        InputError: with the command that starts several.
+    """
+    asked = os.environ.get("ACCELERATE_USE_CPU") == "True" and "MASTER_PORT" in os.environ
+    if asked and accelerator.num_processes == 1 and "WORLD_SIZE" not in os.environ:
+        raise InputError(
+            "--num_processes",
+            found="one process, since Accelerate starts no more on CPUs without MPI",
+            expected="the several that `accelerate launch` was asked for",
+            remedy="Use the command in scripts/configs/cpu.yaml; for one process, unset MASTER_PORT.",
+        )
+
+
 def existing_parent(path: Path) -> Path:
     """The nearest folder above `path`, or `path` itself, that exists."""
     path = path.absolute()

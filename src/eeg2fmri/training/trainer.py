@@ -16,7 +16,15 @@ from ..files import publish_contents
 from ..hub import write_training_record
 from ..randomness import seed_for
 from ..recipes import MODEL_SECTIONS
-from .checks import check_compiler, check_place, check_prior, check_sharding, dataset_identity, open_datasets
+from .checks import (
+    check_compiler,
+    check_place,
+    check_prior,
+    check_processes,
+    check_sharding,
+    dataset_identity,
+    open_datasets,
+)
 from .config import TrainingConfig
 from .fine_tuning import base_model, check_held_out, earlier_training
 from .flags import save_settings
@@ -86,6 +94,7 @@ class Trainer:
         check_held_out(self._earlier_training, config, validation_dataset)
         check_place(config, self.model.network)
         check_sharding(self.accelerator)
+        check_processes(self.accelerator)
         self.lock = FolderLock(self.output_dir) if self.accelerator.is_main_process else None
         if config.gradient_checkpointing:
             self.model.enable_gradient_checkpointing()
