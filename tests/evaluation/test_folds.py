@@ -79,6 +79,7 @@ def test_models_of_different_datasets_are_refused(folds, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_each_fold_is_scored_with_its_own_training_subjects(folds, tmp_path):
     report = folds.evaluate(tmp_path / "out", "none", data_split="cv-*")
     assert set(report["dataset"]["folds"]) == {"cv-1", "cv-2", "cv-3"}
@@ -96,6 +97,7 @@ def test_each_fold_is_scored_with_its_own_training_subjects(folds, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_leaving_one_out_pools_the_subjects_for_every_null(folds, tmp_path):
     """Also where a fold has a single test subject: another subject's EEG is then one of another fold."""
     make_schemes(folds.pairs, "leave-one-out", "loo")

@@ -8,7 +8,7 @@ from eeg2fmri.baselines.means import TrainingMean
 from eeg2fmri.baselines.oracle import Oracle
 from eeg2fmri.evaluation.runs import DatasetRun
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 def oracle(run):

@@ -50,13 +50,10 @@ PAPER = {
 
 def coarser(preset: Preset, shape: tuple[int, int, int], **changes) -> Preset:
     """The same field of view with fewer voxels, and fewer of whatever else is changed."""
-    sizes = tuple(old * count / new for old, count, new in zip(preset.voxel_size, preset.shape, shape, strict=True))
-    signs = (-1, 1, 1)  # x runs from right to left
-    origin = tuple(
-        first + sign * (size - old) / 2
-        for first, sign, size, old in zip(preset.origin, signs, sizes, preset.voxel_size, strict=True)
-    )
-    return replace(preset, **{"shape": shape, "voxel_size": sizes, "origin": origin, **changes})
+    x, y, z = (old * count / new for old, count, new in zip(preset.voxel_size, preset.shape, shape, strict=True))
+    dx, dy, dz = ((new - old) / 2 for new, old in zip((x, y, z), preset.voxel_size, strict=True))
+    origin = (preset.origin[0] - dx, preset.origin[1] + dy, preset.origin[2] + dz)  # x runs from right to left
+    return replace(preset, shape=shape, voxel_size=(x, y, z), origin=origin, **changes)
 
 
 # A quarter of the electrodes, and volumes of the size of `mini`. A repetition time is a whole number of EEG samples.
@@ -204,6 +201,7 @@ def _score(study: Study, model: Path, pairs: Path, device: str) -> dict:
         num_inference_steps=study.num_inference_steps,
         batch_size=64,
         device=device,
+        dtype="bfloat16",
     )
 
 
