@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -16,13 +17,14 @@ from eeg2fmri.baselines.networks.e2fgan import E2fGANDiscriminator
 from eeg2fmri.errors import InputError
 from eeg2fmri.hub import load_pipeline
 from eeg2fmri.metrics.image import ssim
-from eeg2fmri.recipes import BASELINE_SECTIONS, SECTIONS
+from eeg2fmri.recipes import BASELINE_SECTIONS, SECTIONS, read_recipe
 from eeg2fmri.training.config import TrainingConfig
 from eeg2fmri.training.e2fgan import AdversarialNetwork, discriminator_loss, reconstruction_loss
 from eeg2fmri.training.models import MODELS
 from eeg2fmri.training.trainer import Trainer
 
 pytestmark = pytest.mark.usefixtures("accelerate")
+RECIPES = Path(__file__).resolve().parents[2] / "scripts" / "recipes"
 DECODER = {"block_out_channels": [8, 8, 8], "norm_num_groups": 4}
 RECIPE = {
     **{name: {} for name in SECTIONS},
@@ -125,7 +127,8 @@ def small(model, size=(4, 16, 16)):
 def test_it_learns_a_handful_of_pairs(model):
     """The squared error on the same four pairs falls by more than half.
 
-    E2fGAN's generator learns without its adversary, who keeps a handful of pairs from being learnt by heart."""
+    E2fGAN's generator learns them without its adversary, which keeps it from learning so few by heart.
+    """
     trained = small(model)
     network, generator = trained.network.train(), torch.Generator().manual_seed(2)
     coarse = torch.randn(4, 1, 1, 4, 4, generator=generator)
@@ -163,6 +166,20 @@ def test_gradient_checkpointing_changes_no_gradient(model):
 def test_options_that_the_data_decide_are_refused(settings, model):
     with pytest.raises(InputError, match=f"recipe, {model}: found options"):
         Trainer(replace(settings, model=model), {**RECIPE, model: {"in_channels": 1}})
+
+
+@pytest.mark.parametrize("model", BASELINE_SECTIONS)
+def test_the_recipe_of_the_baselines_fits_the_small_data(model):
+    recipe = read_recipe(RECIPES / "sim-small-baselines.yaml")
+    eeg, volume = (
+        SimpleNamespace(config=SimpleNamespace(**recipe[f"{kind}_processor"])) for kind in ("eeg", "volume")
+    )
+    dataset = SimpleNamespace(eeg_processor=eeg, volume_processor=volume)
+    config = TrainingConfig(**{"train_data_dir": "pairs", "output_dir": "run", **recipe["training"], "model": model})
+    assert recipe[model]
+    with torch.device("meta"):
+        network = MODELS[model](config, recipe, dataset).network
+    assert 1e5 < sum(weight.numel() for weight in network.parameters()) < 1e7
 
 
 def test_slices_smaller_than_ssims_window_are_refused():

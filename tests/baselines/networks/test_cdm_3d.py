@@ -1,5 +1,7 @@
 """CDM-3D: the EEG as further channels of the denoiser's input, in the ordinary pipeline."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from diffusers import DDIMScheduler
@@ -8,6 +10,7 @@ import tiny
 from eeg2fmri import CDM3DModel, EEG2fMRIPipeline, EPGModel
 from eeg2fmri.errors import CheckpointError, InputError
 
+DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "baselines.md"
 OPTIONS = {
     "sample_size": tiny.SAMPLE,
     "in_channels": 2,
@@ -58,6 +61,7 @@ def test_size_and_shape_at_the_papers():
         predicted = model(torch.empty(2, 1, 32, 64, 64), 5, torch.empty(2, 64, 128)).sample
     assert predicted.shape == (2, 1, 32, 64, 64)
     assert f"{model.num_parameters():,} parameters" in CDM3DModel.__doc__
+    assert f"{model.num_parameters():,} and the encoder |" in DOCUMENT.read_text()
 
 
 def test_every_weight_learns():

@@ -1,6 +1,7 @@
 """CNN+, TAG, BIOT and E2fGAN's generator: what every one-pass network promises, and each one's own formula."""
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from eeg2fmri.errors import CheckpointError, InputError
 from tiny_networks import OPTIONS, WINDOW, network, windows
 
 KINDS = list(OPTIONS)
+DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "baselines.md"
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -32,6 +34,7 @@ class TestEvery:
             model = kind()
             assert model(torch.empty(2, 1, 64, 134, 10)).sample.shape == (2, 1, 32, 64, 64)
         assert f"{model.num_parameters():,} parameters" in kind.__doc__
+        assert f"{model.num_parameters():,} |" in DOCUMENT.read_text()
 
     def test_every_weight_learns(self, kind):
         model = network(kind).train()
