@@ -96,7 +96,7 @@ def test_every_variant_is_trained_and_scored_once_and_stands_in_the_table(tmp_pa
     assert "### NODDI-like" in text
     assert "### XP-2-like" in text
     assert "old" not in text
-    assert "Each model: 500 steps of 16 pairs." in capsys.readouterr().out
+    assert "Each model: 1200 steps of 16 pairs." in capsys.readouterr().out
 
 
 def load_script():
