@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..errors import InputError, RecordingError
+from ..recordings.bold import BOLDRun
 from .filters import brain_mask
 
 AFFINE_TOLERANCE = 1e-3  # mm
@@ -130,4 +131,16 @@ def too_short(source: str, num_volumes: int) -> RecordingError:
         found=f"{num_volumes} volumes",
         expected=f"at least {FEWEST_VOLUMES}, to measure each voxel's standard deviation",
         remedy="Give a longer run; a single mean volume is enough for a processor that was fitted.",
+    )
+
+
+def wrong_grid(bold: BOLDRun, grid_shape: tuple[int, ...]) -> RecordingError:
+    """The error for a run on another grid (x, y, z)."""
+    sizes = zip("xyz", bold.volumes.shape[:3], grid_shape, strict=True)
+    wrong = ", ".join(f"{axis} {found} (expected {size})" for axis, found, size in sizes if found != size)
+    return RecordingError(
+        bold.source,
+        found=f"another grid: {wrong}",
+        expected=f"(x, y, z) = {grid_shape}",
+        remedy="Resample the run to this grid, or set grid_shape (or resample='dct') when training a model.",
     )

@@ -28,6 +28,7 @@ from .reference import (
     same_affine,
     too_short,
     within,
+    wrong_grid,
 )
 
 MODES = ("minmax_volume", "minmax_run", "change")
@@ -299,7 +300,7 @@ class VolumeProcessor(ProcessorMixin):
             check_overlap(self.pad(volumes.mean(axis=0, dtype=np.float64)), template, bold.source)
         elif volumes.shape[1:] != shape:
             if self.config.resample != "dct":
-                raise _wrong_grid(bold, self.grid_shape)
+                raise wrong_grid(bold, self.grid_shape)
             affine = resized_affine(affine, volumes.shape[1:], shape)
             volumes = resize_through_dct(volumes, shape)
         return volumes, affine
@@ -388,15 +389,4 @@ def _real_volumes(volumes: object, shape: tuple[int, ...], axes: str) -> np.ndar
         found=found,
         expected=f"{axes} = [N, {', '.join(map(str, shape))}], all finite",
         remedy="Give the output of the step before as it is.",
-    )
-
-
-def _wrong_grid(bold: BOLDRun, grid_shape: tuple[int, ...]) -> RecordingError:
-    sizes = zip("xyz", bold.volumes.shape[:3], grid_shape, strict=True)
-    wrong = ", ".join(f"{axis} {found} (expected {size})" for axis, found, size in sizes if found != size)
-    return RecordingError(
-        bold.source,
-        found=f"another grid: {wrong}",
-        expected=f"(x, y, z) = {grid_shape}",
-        remedy="Resample the run to this grid, or set grid_shape (or resample='dct') when training a model.",
     )
