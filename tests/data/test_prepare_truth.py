@@ -127,8 +127,8 @@ def test_a_wrong_onset_would_show(tmp_path):
 @pytest.mark.parametrize(
     ("preset", "num_volumes", "num_runs", "export"),
     [
-        ("xp2", 240, 10, ["--eeg-front", "12.5", "--dropped-markers", "1"]),
-        ("noddi", 150, 2, ["--eeg-front", "71.5", "--dropped-markers", "4"]),
+        ("xp2", 240, 5, ["--eeg-front", "12.5", "--dropped-markers", "1"]),
+        ("noddi", 150, 1, ["--eeg-front", "71.5", "--dropped-markers", "4"]),
     ],
 )
 def test_the_commands_of_the_real_datasets(monkeypatch, tmp_path, preset, num_volumes, num_runs, export):
@@ -139,7 +139,7 @@ def test_the_commands_of_the_real_datasets(monkeypatch, tmp_path, preset, num_vo
         assert not stopped.value.code
 
     monkeypatch.chdir(tmp_path)
-    run("simulate", "--preset", preset, "--subjects", 2, "--volumes", num_volumes, *export)
+    run("simulate", "--preset", preset, "--subjects", 1, "--volumes", num_volumes, *export)
     output = ("--output", "pairs", "--validation-subjects", 0, "--test-subjects", 0)
     run("prepare", f"simulated-{preset}", "--layout", preset, *output)
     assert_at_lag_0(tmp_path / "pairs", tmp_path / f"simulated-{preset}", num_runs)

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -109,3 +110,10 @@ def own_pairs(place, tmp_path) -> Place:
     own = Place(tmp_path)
     own.sim, own.good = place.sim, place.good
     return own
+
+
+@pytest.fixture(autouse=True)
+def few_images(request, monkeypatch):
+    """Image scores of two volumes a run are as good here as of twenty, except where the protocol's time is tested."""
+    if not request.module.__name__.endswith("test_levels"):
+        monkeypatch.setitem(protocol.PROTOCOLS, "quick", replace(protocol.PROTOCOLS["quick"], image_volumes_per_run=2))
