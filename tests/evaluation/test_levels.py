@@ -14,7 +14,7 @@ RECIPE = Path(__file__).resolve().parents[2] / "scripts" / "recipes" / "sim-smal
 EMBEDDED = "eeg2fmri-sim-small"
 CPU_SECONDS = 2 * 300  # five minutes of two cores
 NUM_TRAINING, NUM_TEST = 20, 8
-LEARNING = ("posterior_alpha", "sensor_ridge", "spatial_filter_ridge", "model_prior", "model")
+LEARNING = ("sensor_ridge", "spatial_filter_ridge", "model_prior", "model")
 
 
 def scores(level, folder):
