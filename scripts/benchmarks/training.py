@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from argparse import ArgumentParser, Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -26,22 +26,26 @@ GOAL = 1.3
 
 
 class Format(NamedTuple):
-    """Numbers of autocast (float32 is none) and the layout of the convolutions' weights."""
+    """Numbers of autocast (float32 is none), the layout of the convolutions' weights, and whether it is compiled."""
 
     dtype: torch.dtype
-    channels_last: bool
+    channels_last: bool = False
+    compiled: bool = False
 
     def __str__(self) -> str:
-        return str(self.dtype).removeprefix("torch.") + ", channels last" * self.channels_last
+        name = str(self.dtype).removeprefix("torch.")
+        return name + ", channels last" * self.channels_last + ", compiled" * self.compiled
 
 
-FORMATS = (Format(torch.float32, False), Format(torch.bfloat16, False), Format(torch.bfloat16, True))
+FORMATS = (Format(torch.float32), Format(torch.bfloat16), Format(torch.bfloat16, channels_last=True))
+COMPILED = (Format(torch.float32, compiled=True), Format(torch.bfloat16, compiled=True))
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--rounds", type=int, default=3, help="Measured steps of every variant.")
     parser.add_argument("--threads", type=int, default=1, help="Threads; waiting ones count as CPU time.")
     parser.add_argument("--peers", nargs="*", choices=PEERS, default=list(PEERS), help="What to compare with.")
+    parser.add_argument("--compile", action="store_true", help="Our networks through torch.compile too.")
 
 
 def run(options: Namespace) -> None:
@@ -50,7 +54,7 @@ def run(options: Namespace) -> None:
     encoder, unet = EPGModel(), FDUNetModel()
     peers = {name: PEERS[name] for name in options.peers}
     print_networks(encoder, unet, peers)
-    steps = training_steps(encoder, unet, peers)
+    steps = training_steps(encoder, unet, peers, COMPILED if options.compile else ())
     times = {name: median_times(rounds) for name, rounds in in_turn(steps, options.rounds).items()}
     print(f"one training step on one pair, EPG included in all; median of {options.rounds} rounds in turn, seconds")
     print(machine())
@@ -72,8 +76,10 @@ def print_networks(encoder: EPGModel, unet: FDUNetModel, peers: dict[str, Peer])
         print(f"{name:32s}{cost.parameters:12,d}{cost.training / 1e9:14.0f}  {tuple(widths)}")
 
 
-def training_steps(encoder: EPGModel, unet: FDUNetModel, peers: dict[str, Peer]) -> dict[str, TrainingStep]:
-    """A step of every denoiser in every format, by name; each has weights of its own."""
+def training_steps(
+    encoder: EPGModel, unet: FDUNetModel, peers: dict[str, Peer], ours_alone: Sequence[Format] = ()
+) -> dict[str, TrainingStep]:
+    """A step of every denoiser in every format, by name, and of ours in more; each has weights of its own."""
     denoisers = {OURS: (unet, predict_ours)}
     for name, peer in peers.items():
         denoisers[name] = peer.build(unet, peer.widths(unet)), peer.predict
@@ -82,7 +88,7 @@ def training_steps(encoder: EPGModel, unet: FDUNetModel, peers: dict[str, Peer])
             copy.deepcopy(encoder), copy.deepcopy(denoiser), predict, unet.config.sample_size, form
         )
         for name, (denoiser, predict) in denoisers.items()
-        for form in FORMATS
+        for form in (*FORMATS, *(ours_alone if name == OURS else ()))
     }
 
 
@@ -103,13 +109,17 @@ def print_times(times: dict[str, StepTimes]) -> None:
     for name, step in times.items():
         print(f"{name:58s}{step.whole.cpu:8.2f}{step.denoiser.cpu:10.2f}{step.whole.wall:8.2f}")
     for dtype in ("float32", "bfloat16"):
-        of_format = {name: step for name, step in times.items() if f", {dtype}" in name}
+        of_format = {name: step for name, step in times.items() if f", {dtype}" in name and "compiled" not in name}
         ours = min((name for name in of_format if name.startswith(OURS)), key=lambda name: times[name].whole.cpu)
         others = [name for name in of_format if not name.startswith(OURS)]
         if others:
             best = min(others, key=lambda name: times[name].whole.cpu)
             whole, denoiser = (times[best][i].cpu / times[ours][i].cpu for i in range(2))
             print(f"{ours} is {whole:.2f} times faster than {best} (denoiser alone {denoiser:.2f}; goal {GOAL})")
+        plain, compiled = (f"{OURS}, {Format(getattr(torch, dtype), compiled=compiled)}" for compiled in (False, True))
+        if compiled in times:
+            gained = times[plain].whole.cpu / times[compiled].whole.cpu
+            print(f"{compiled} is {gained:.2f} times as fast as without")
 
 
 class TrainingStep:
@@ -120,7 +130,7 @@ class TrainingStep:
         denoiser (`nn.Module`): what reads them.
         predict: `(denoiser, volume, timestep, tokens)` to the predicted noise.
         volume_size (`tuple[int, int, int]`): D, H, W.
-        form ([`Format`]): numbers and memory layout.
+        form ([`Format`]): numbers, memory layout, compiled or not.
     """
 
     def __init__(
@@ -135,6 +145,9 @@ class TrainingStep:
         if form.channels_last:
             convert_to_channels_last(encoder)
             convert_to_channels_last(denoiser)
+        if form.compiled:
+            encoder.compile()
+            denoiser.compile()
         parameters = [*encoder.parameters(), *denoiser.parameters()]
         self.optimizer = torch.optim.AdamW(parameters, lr=1e-4, betas=(0.9, 0.99), weight_decay=0.0)
         generator = torch.Generator().manual_seed(0)

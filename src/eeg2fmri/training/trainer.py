@@ -54,9 +54,6 @@ class TrainingEnd:
     exit_code: int = 0
 
 
-COMPILER = "inductor"  # of `--torch_compile`
-
-
 class Trainer:
     """One training run. It knows nothing of the model it trains but what [`TrainableModel`] promises.
 
@@ -82,7 +79,7 @@ class Trainer:
             check_compiler()
         self.accelerator = Accelerator(
             mixed_precision=config.mixed_precision,
-            dynamo_backend=COMPILER if config.torch_compile else None,
+            dynamo_backend="inductor" if config.torch_compile else None,
             gradient_accumulation_steps=config.gradient_accumulation_steps,
             log_with=None if config.report_to == "none" else config.report_to,
             project_config=ProjectConfiguration(str(self.output_dir), logging_dir=str(self.output_dir / "logs")),

@@ -11,7 +11,7 @@ from torch import nn
 
 from ...models.blocks import MAX_CHANNELS, MAX_LAYERS, check_divisible, check_integer, check_num_parameters
 from .decoder import VolumeDecoder, coarse_grid
-from .regressor import RegressionNetwork, RegressionOutput
+from .regressor import RegressionNetwork
 
 
 class LinearAttention(nn.Module):
@@ -127,17 +127,7 @@ class BIOTModel(RegressionNetwork):
         grid = config.grid_channels * math.prod(coarse_grid(config.volume_size, len(config.block_out_channels)))
         check_num_parameters("BIOTModel", 12 * config.num_layers * width**2 + width * grid)
 
-    def forward(self, sample: torch.Tensor, return_dict: bool = True) -> RegressionOutput | tuple:
-        """Predict volumes.
-
-        Args:
-            sample (`torch.Tensor` of shape `[B, in_channels, electrode, frequency, window]`): normalised spectra.
-            return_dict (`bool`): return a [`RegressionOutput`] instead of a tuple.
-
-        Raises:
-            InputError: when the tensor does not fit the configuration.
-        """
-        self._check_sample(sample)
+    def predict_volumes(self, sample: torch.Tensor) -> torch.Tensor:
         spectra = sample.permute(0, 2, 4, 1, 3).flatten(3)  # [B, electrode, window, channel x frequency]
         tokens = self.embedding(spectra) + self.channel_embedding[:, None]
         tokens = tokens + window_positions(tokens.shape[2], tokens.shape[3], tokens)
@@ -145,4 +135,4 @@ class BIOTModel(RegressionNetwork):
         for layer in self.layers:
             tokens = self._run(layer, tokens)
         coarse = self.head(F.elu(tokens.mean(1))).unflatten(1, (self.config.grid_channels, *self.grid))
-        return self._output(self.decoder(coarse), return_dict)
+        return self.decoder(coarse)

@@ -11,7 +11,7 @@ from torch import nn
 
 from ...models.blocks import MAX_CHANNELS, check_integer, check_num_parameters
 from .decoder import VolumeDecoder, coarse_grid
-from .regressor import RegressionNetwork, RegressionOutput
+from .regressor import RegressionNetwork
 
 
 class CNNPlusModel(RegressionNetwork):
@@ -72,19 +72,9 @@ class CNNPlusModel(RegressionNetwork):
         )
         check_num_parameters("CNNPlusModel", config.sample_size[0] * config.spectral_channels * num_sources)
 
-    def forward(self, sample: torch.Tensor, return_dict: bool = True) -> RegressionOutput | tuple:
-        """Predict volumes.
-
-        Args:
-            sample (`torch.Tensor` of shape `[B, in_channels, electrode, frequency, window]`): normalised spectra.
-            return_dict (`bool`): return a [`RegressionOutput`] instead of a tuple.
-
-        Raises:
-            InputError: when the tensor does not fit the configuration.
-        """
-        self._check_sample(sample)
+    def predict_volumes(self, sample: torch.Tensor) -> torch.Tensor:
         spectra = sample.permute(0, 4, 2, 1, 3).flatten(3)  # [B, window, electrode, channel x frequency]
         features = F.silu(self.spectral(spectra)).flatten(2)
         sources = F.silu(self.sources(features)).unflatten(2, (self.config.source_channels, -1))
         activity = torch.einsum("btsp,st->bsp", sources, self.response).unflatten(2, self.grid)
-        return self._output(self.decoder(activity), return_dict)
+        return self.decoder(activity)

@@ -19,7 +19,7 @@ from ...models.blocks import (
 )
 from ...models.conditional_mean import Standardisation
 from ...models.loading import CheckedModelMixin
-from .regressor import RegressionNetwork, RegressionOutput
+from .regressor import RegressionNetwork
 
 NUM_STRIDED = 2  # of the encoder's layers
 LEAK = 0.2
@@ -125,21 +125,11 @@ class E2fGANModel(RegressionNetwork):
         check_divisible("volume_size[1:]", config.volume_size[1:], 2, "halved in the U-Net")
         check_num_parameters("E2fGANModel", 250 * width**2)
 
-    def forward(self, sample: torch.Tensor, return_dict: bool = True) -> RegressionOutput | tuple:
-        """Predict volumes.
-
-        Args:
-            sample (`torch.Tensor` of shape `[B, in_channels, electrode, frequency, window]`): normalised spectra.
-            return_dict (`bool`): return a [`RegressionOutput`] instead of a tuple.
-
-        Raises:
-            InputError: when the tensor does not fit the configuration.
-        """
-        self._check_sample(sample)
+    def predict_volumes(self, sample: torch.Tensor) -> torch.Tensor:
         maps = self.encoder(sample.movedim(4, 2).flatten(1, 2))  # [B, channel, electrode, frequency]
         maps = resized(maps, tuple(self.config.volume_size[1:]))
         maps = self.unet(maps, 0, return_dict=False)[0]
-        return self._output(self.decoder(maps).unsqueeze(1), return_dict)
+        return self.decoder(maps).unsqueeze(1)
 
 
 class E2fGANDiscriminator(CheckedModelMixin, ConfigMixin):

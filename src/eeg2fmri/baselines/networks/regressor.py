@@ -36,7 +36,8 @@ class RegressionNetwork(CheckedModelMixin, ConfigMixin):
     """EEG spectra `[B, C, electrode, frequency, window]` to volumes `[B, 1, D, H, W]` in model units.
 
     A network has the options `in_channels`, `sample_size` (electrodes, frequencies, windows) and `volume_size`
-    (D, H, W), which the data decide, beside its own. Its output is not bounded, since standardised changes are not.
+    (D, H, W), which the data decide, beside its own. It implements `predict_volumes`. Its output is not bounded, since
+    standardised changes are not.
     """
 
     _supports_gradient_checkpointing = True
@@ -60,6 +61,24 @@ class RegressionNetwork(CheckedModelMixin, ConfigMixin):
         check_integers("sample_size", config.sample_size, 1, MAX_AXIS, (3, 3))
         check_integers("volume_size", config.volume_size, 1, MAX_AXIS, (3, 3))
 
+    def forward(self, sample: torch.Tensor, return_dict: bool = True) -> RegressionOutput | tuple:
+        """Predict volumes.
+
+        Args:
+            sample (`torch.Tensor` of shape `[B, in_channels, electrode, frequency, window]`): normalised spectra.
+            return_dict (`bool`): return a [`RegressionOutput`] instead of a tuple.
+
+        Raises:
+            InputError: when the tensor does not fit the configuration.
+        """
+        self._check_sample(sample)
+        volumes = self.predict_volumes(sample)
+        return RegressionOutput(sample=volumes) if return_dict else (volumes,)
+
+    def predict_volumes(self, sample: torch.Tensor) -> torch.Tensor:
+        """Volumes `[B, 1, D, H, W]` of spectra that fit the configuration."""
+        raise NotImplementedError
+
     def _check_sample(self, sample: torch.Tensor) -> None:
         names = ("channel", "electrode", "frequency", "window")
         check_tensor("sample", sample, {"batch": None, **dict(zip(names, self.window_shape, strict=True))})
@@ -71,7 +90,3 @@ class RegressionNetwork(CheckedModelMixin, ConfigMixin):
         if torch.is_grad_enabled() and self.gradient_checkpointing:
             return self._gradient_checkpointing_func(block, hidden_states)
         return block(hidden_states)
-
-    @staticmethod
-    def _output(volumes: torch.Tensor, return_dict: bool) -> RegressionOutput | tuple:
-        return RegressionOutput(sample=volumes) if return_dict else (volumes,)

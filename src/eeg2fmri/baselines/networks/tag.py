@@ -22,7 +22,7 @@ from ...models.blocks import (
     check_num_parameters,
 )
 from ...models.loading import CheckedModelMixin
-from .regressor import RegressionNetwork, RegressionOutput
+from .regressor import RegressionNetwork
 
 
 class TopographicalAttention(nn.Module):
@@ -170,17 +170,8 @@ class TAGModel(RegressionNetwork):
         features = math.sqrt(2) * torch.cos(code @ self.frequencies.T + self.phases)
         return self.decoder(features * self.style(graph.flatten(1))).unflatten(1, self.output_shape)
 
-    def forward(self, sample: torch.Tensor, return_dict: bool = True) -> RegressionOutput | tuple:
-        """Predict volumes.
-
-        Args:
-            sample (`torch.Tensor` of shape `[B, in_channels, electrode, frequency, window]`): normalised spectra.
-            return_dict (`bool`): return a [`RegressionOutput`] instead of a tuple.
-
-        Raises:
-            InputError: when the tensor does not fit the configuration.
-        """
-        return self._output(self.decode(*self.encode(sample)), return_dict)
+    def predict_volumes(self, sample: torch.Tensor) -> torch.Tensor:
+        return self.decode(*self.encode(sample))
 
 
 class TAGVolumeEncoder(CheckedModelMixin, ConfigMixin):
