@@ -12,6 +12,7 @@ from eeg2fmri.data.schemes import make_schemes
 from eeg2fmri.errors import InputError
 from eeg2fmri.evaluation.collect import IMAGE_SCORES, Measured
 from eeg2fmri.evaluation.folds import find_folds
+from eeg2fmri.evaluation.protocol import PROTOCOLS
 from eeg2fmri.evaluation.runs import DatasetRun
 from eeg2fmri.hub import read_training_record, write_training_record
 
@@ -91,7 +92,7 @@ def test_each_fold_is_scored_with_its_own_training_subjects(folds, tmp_path):
         mean = TrainingMean().fit([DatasetRun(training, entry, folds.sim) for entry in training.runs])
         for entry in test.runs:
             run = DatasetRun(test, entry, folds.sim)
-            alone, _ = Measured(run, 20).results(mean)
+            alone, _ = Measured(run, PROTOCOLS["quick"].image_volumes_per_run).results(mean)
             expected = alone.image[IMAGE_SCORES.index("ssim_3d")].mean()
             assert scores[subjects.index(run.subject)] == pytest.approx(expected, abs=1e-12)
 

@@ -1,7 +1,5 @@
 """A regression pipeline as rows: what each control changes, and the whole protocol on a tiny one."""
 
-import json
-
 import numpy as np
 import pytest
 import torch
@@ -9,35 +7,10 @@ import torch
 import tiny_networks
 from eeg2fmri import CNNPlusModel, EEG2fMRIRegressionPipeline, PairedDataset
 from eeg2fmri.data.leaks import training_record
-from eeg2fmri.data.prepare import prepare_dataset
-from eeg2fmri.data.simulation import simulate_dataset
 from eeg2fmri.errors import InputError
-from eeg2fmri.evaluation.protocol import evaluate
 from eeg2fmri.evaluation.regression_rows import TITLES, RegressionModel, regression_rows
 from eeg2fmri.hub import save_for_hub, write_training_record
 from eeg2fmri.pipeline_inputs import window_shape
-
-RECIPE = {
-    "eeg_processor": {
-        "electrodes": ["Fp1", "Fp2", "F3", "F4", "C3", "C4", "P3", "P4", "O1", "O2"],
-        "mode": "log_power",
-        "sampling_rate": 128.0,
-        "num_frequencies": 11,
-        "bins_per_frequency": 8,
-        "num_windows": 5,
-        "window_start": -10.0,
-        "window_stop": 0.0,
-        "baseline": "recording",
-        "normalization": "training",
-    },
-    "volume_processor": {
-        "mode": "change",
-        "sample_size": [16, 32, 32],
-        "grid_shape": [32, 32, 16],
-        "repetition_time": 2.0,
-        "space": "mni",
-    },
-}
 
 
 def samples(pipe, runs, control):
@@ -64,29 +37,23 @@ def test_the_rows_are_the_model_and_its_controls_without_the_unconditional_one()
     assert {(row.num_samples, row.num_steps) for row in rows} == {(1, 1)}
 
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("regression")
-    simulate_dataset(folder / "sim", level="easy", num_subjects=8, num_volumes=70)
-    (folder / "recipe.json").write_text(json.dumps(RECIPE))
-    prepare_dataset(
-        folder / "sim", folder / "pairs", recipe=folder / "recipe.json", num_validation=1, num_test=6, seed=1
-    )
-    dataset = PairedDataset(folder / "pairs", "train")
+@pytest.fixture
+def model(place, tmp_path):
+    """An untrained CNN+ that says that it was trained on the training subjects."""
+    dataset = PairedDataset(place.pairs, "train")
     in_channels, *sample_size = window_shape(dataset.eeg_processor)
     network = tiny_networks.network(
         CNNPlusModel, in_channels=in_channels, sample_size=tuple(sample_size), volume_size=(16, 32, 32)
     )
-    save_for_hub(
-        EEG2fMRIRegressionPipeline(network, dataset.eeg_processor, dataset.volume_processor), folder / "model"
-    )
-    write_training_record(folder / "model", training_record(dataset))
+    folder = tmp_path / "model"
+    save_for_hub(EEG2fMRIRegressionPipeline(network, dataset.eeg_processor, dataset.volume_processor), folder)
+    write_training_record(folder, training_record(dataset))
     return folder
 
 
 @pytest.mark.slow
-def test_the_protocol_scores_it_and_finds_no_eeg_in_an_untrained_one(place, tmp_path):
-    report = evaluate(str(place / "model"), place / "pairs", tmp_path / "out", protocol="quick")
+def test_the_protocol_scores_it_and_finds_no_eeg_in_an_untrained_one(place, model, tmp_path):
+    report = place.evaluate(tmp_path / "out", model)
     rows = [name for name in report["rows"] if name.startswith("model")]
     assert rows == ["model", "model_shifted", "model_other_subject", "model_zeroed"]
     assert report["rows"]["model"]["network_calls_per_volume"] == 1
@@ -104,13 +71,7 @@ def test_the_protocol_scores_it_and_finds_no_eeg_in_an_untrained_one(place, tmp_
 
 
 @pytest.mark.slow
-def test_a_test_subject_seen_in_training_is_refused(place, tmp_path):
-    record = training_record(PairedDataset(place / "pairs", "test"))
-    path = place / "model" / "training.json"
-    before = path.read_text()
-    write_training_record(place / "model", record)
-    try:
-        with pytest.raises(InputError, match="train"):
-            evaluate(str(place / "model"), place / "pairs", tmp_path / "out", protocol="quick")
-    finally:
-        path.write_text(before)
+def test_a_test_subject_seen_in_training_is_refused(place, model, tmp_path):
+    write_training_record(model, training_record(PairedDataset(place.pairs, "test")))
+    with pytest.raises(InputError, match="train"):
+        place.evaluate(tmp_path / "out", model)

@@ -1,5 +1,7 @@
 """A paired dataset of three simulated subjects, and the recipe of networks that are small enough for it."""
 
+from functools import partial
+
 import pytest
 import yaml
 from accelerate.state import AcceleratorState, GradientState
@@ -24,24 +26,38 @@ RECIPE = {
 
 
 @pytest.fixture(scope="session")
-def data(simulated, tmp_path_factory):
+def build(simulated):
+    """Builds pairs of the simulated subjects, of which so many are for validation and test."""
+
+    def build(folder, num_validation=0, num_test=0, **eeg):
+        eeg_processor = EEGProcessor(
+            electrodes=["Fp1", "Fp2", "C3", "C4", "P3", "P4", "O1", "O2"],
+            sampling_rate=128.0,
+            num_windows=4,
+            window_start=-8.0,
+            normalization="training",
+            **eeg,
+        )
+        volume_processor = VolumeProcessor(
+            mode="change", sample_size=(16, 32, 32), grid_shape=(32, 32, 16), repetition_time=2.0, space="mni"
+        )
+        runs = find_bids_runs(simulated)
+        split = split_subjects([run.subject for run in runs], num_validation, num_test, seed=0)
+        return build_pairs(runs, folder, eeg_processor=eeg_processor, volume_processor=volume_processor, split=split)
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def build_complex(build):
+    """Builds pairs with the spectra that a prior reads."""
+    return partial(build, mode="complex", num_frequencies=20, baseline="whitening")
+
+
+@pytest.fixture(scope="session")
+def data(build, tmp_path_factory):
     folder = tmp_path_factory.mktemp("training")
-    eeg = EEGProcessor(
-        electrodes=["Fp1", "Fp2", "C3", "C4", "P3", "P4", "O1", "O2"],
-        mode="log_power",
-        sampling_rate=128.0,
-        num_frequencies=8,
-        bins_per_frequency=4,
-        num_windows=4,
-        window_start=-8.0,
-        normalization="training",
-    )
-    volume = VolumeProcessor(
-        mode="change", sample_size=(16, 32, 32), grid_shape=(32, 32, 16), repetition_time=2.0, space="mni"
-    )
-    runs = find_bids_runs(simulated)
-    split = split_subjects([run.subject for run in runs], 1, 0, seed=0)
-    build_pairs(runs, folder / "pairs", eeg_processor=eeg, volume_processor=volume, split=split)
+    build(folder / "pairs", num_validation=1, mode="log_power", num_frequencies=8, bins_per_frequency=4)
     (folder / "recipe.yaml").write_text(yaml.safe_dump(RECIPE))
     return folder
 

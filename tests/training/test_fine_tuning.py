@@ -8,12 +8,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from eeg2fmri import EEG2fMRIPipeline, EEGProcessor, PairedDataset, VolumeProcessor
+from eeg2fmri import EEG2fMRIPipeline, PairedDataset
 from eeg2fmri.data.leaks import is_complete, refuse_leak, training_record
 from eeg2fmri.data.pairs import build_pairs
 from eeg2fmri.data.prepare import prepare_dataset
 from eeg2fmri.data.simulation import simulate_dataset
-from eeg2fmri.data.splits import split_subjects
 from eeg2fmri.errors import CheckpointError, InputError
 from eeg2fmri.hub import (
     load_pipeline,
@@ -44,25 +43,9 @@ ADAPTERS = "pytorch_lora_weights.safetensors"
 
 
 @pytest.fixture(scope="module")
-def original(simulated, tmp_path_factory):
+def original(build_complex, tmp_path_factory):
     """The pairs that the pipeline was trained on, with statistics of their own."""
-    eeg = EEGProcessor(
-        electrodes=["Fp1", "Fp2", "C3", "C4", "P3", "P4", "O1", "O2"],
-        mode="complex",
-        sampling_rate=128.0,
-        num_frequencies=20,
-        num_windows=4,
-        window_start=-8.0,
-        baseline="whitening",
-        normalization="training",
-    )
-    volume = VolumeProcessor(
-        mode="change", sample_size=(16, 32, 32), grid_shape=(32, 32, 16), repetition_time=2.0, space="mni"
-    )
-    runs = find_bids_runs(simulated)
-    split = split_subjects([run.subject for run in runs], 0, 1, seed=0)
-    pairs = tmp_path_factory.mktemp("original") / "pairs"
-    return build_pairs(runs, pairs, eeg_processor=eeg, volume_processor=volume, split=split)
+    return build_complex(tmp_path_factory.mktemp("original") / "pairs", num_test=1)
 
 
 @pytest.fixture(scope="module")

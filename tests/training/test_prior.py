@@ -6,12 +6,9 @@ import shutil
 import pytest
 import torch
 
-from eeg2fmri import ConditionalMeanModel, EEG2fMRIPipeline, EEGProcessor, PairedDataset, VolumeProcessor
-from eeg2fmri.data.pairs import build_pairs
-from eeg2fmri.data.splits import split_subjects
+from eeg2fmri import ConditionalMeanModel, EEG2fMRIPipeline, PairedDataset
 from eeg2fmri.errors import CheckpointError, InputError
 from eeg2fmri.recipes import SECTIONS
-from eeg2fmri.recordings.layouts import find_bids_runs
 from eeg2fmri.training.conditional_mean import principal_components
 from eeg2fmri.training.config import TrainingConfig
 from eeg2fmri.training.models import MODELS
@@ -27,25 +24,8 @@ RECIPE = {
 
 
 @pytest.fixture(scope="module")
-def pairs(simulated, tmp_path_factory):
-    eeg = EEGProcessor(
-        electrodes=["Fp1", "Fp2", "C3", "C4", "P3", "P4", "O1", "O2"],
-        mode="complex",
-        sampling_rate=128.0,
-        num_frequencies=20,
-        num_windows=4,
-        window_start=-8.0,
-        baseline="whitening",
-        normalization="training",
-    )
-    volume = VolumeProcessor(
-        mode="change", sample_size=(16, 32, 32), grid_shape=(32, 32, 16), repetition_time=2.0, space="mni"
-    )
-    runs = find_bids_runs(simulated)
-    split = split_subjects([run.subject for run in runs], 1, 0, seed=0)
-    return build_pairs(
-        runs, tmp_path_factory.mktemp("prior") / "pairs", eeg_processor=eeg, volume_processor=volume, split=split
-    )
+def pairs(build_complex, tmp_path_factory):
+    return build_complex(tmp_path_factory.mktemp("prior") / "pairs", num_validation=1)
 
 
 def settings(pairs, output, **changes) -> TrainingConfig:
