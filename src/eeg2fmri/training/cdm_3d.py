@@ -11,7 +11,7 @@ from ..models.conditional_mean import ConditionalMeanModel
 from ..processing.eeg import EEGProcessor
 from ..processing.volume import VolumeProcessor
 from .ef_diffusion import EFDiffusion
-from .networks import DenoisingNetwork, build_encoder, from_section
+from .networks import DenoisingNetwork, build_encoder, denoiser_sizes, from_section
 
 
 def build_networks(
@@ -25,18 +25,10 @@ def build_networks(
     Raises:
         InputError: when a section of the recipe has an option that its network does not have, or that the data decide.
     """
-    volume = volume_processor.config
     linear = {**recipe["eeg_encoder"], "encoder": "linear"}
     eeg_encoder = build_encoder({**recipe, "eeg_encoder": linear}, eeg_processor, prior)
-    unet = from_section(
-        CDM3DModel,
-        recipe,
-        "cdm_3d",
-        sample_size=tuple(volume.sample_size),
-        in_channels=2 if volume.mode == "change" else 1,
-        cross_attention_dim=eeg_encoder.config.cross_attention_dim,
-        num_tokens=math.prod(eeg_encoder.token_grid),
-    )
+    sizes = {**denoiser_sizes(volume_processor, eeg_encoder), "num_tokens": math.prod(eeg_encoder.token_grid)}
+    unet = from_section(CDM3DModel, recipe, "cdm_3d", **sizes)
     return DenoisingNetwork(eeg_encoder, unet)
 
 

@@ -63,17 +63,18 @@ def build_networks(
     Raises:
         InputError: when a section of the recipe has an option that its network does not have, or that the data decide.
     """
-    volume = volume_processor.config
     eeg_encoder = build_encoder(recipe, eeg_processor, prior)
-    unet = from_section(
-        FDUNetModel,
-        recipe,
-        "unet",
-        sample_size=tuple(volume.sample_size),
-        in_channels=2 if volume.mode == "change" else 1,
-        cross_attention_dim=eeg_encoder.config.cross_attention_dim,
-    )
+    unet = from_section(FDUNetModel, recipe, "unet", **denoiser_sizes(volume_processor, eeg_encoder))
     return DenoisingNetwork(eeg_encoder, unet)
+
+
+def denoiser_sizes(volume_processor: VolumeProcessor, eeg_encoder: EPGModel) -> dict[str, Any]:
+    """What the volumes and the encoder decide of a denoiser; in mode `change` it reads the mean volume too."""
+    return {
+        "sample_size": tuple(volume_processor.config.sample_size),
+        "in_channels": 2 if volume_processor.config.mode == "change" else 1,
+        "cross_attention_dim": eeg_encoder.config.cross_attention_dim,
+    }
 
 
 def build_encoder(
