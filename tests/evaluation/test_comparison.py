@@ -63,9 +63,10 @@ def accelerate():
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_every_model_is_trained_and_scored_once_and_stands_in_the_table(tmp_path, monkeypatch, capsys, accelerate):
-    study = Study("noddi", level="easy", num_training=2, num_test=6, num_volumes=70, num_samples=2,
+    """Its eight slices are too few for a window of the three-dimensional SSIM."""
+    study = Study("xp2", level="easy", num_training=2, num_test=6, num_volumes=125, num_samples=2,
                   num_inference_steps=1)  # fmt: skip
-    recipe = {**read_recipe(SCRIPTS / "recipes" / "comparison-noddi.yaml"), **TINY}
+    recipe = {**read_recipe(SCRIPTS / "recipes" / "comparison-xp2.yaml"), **TINY}
     recipe["training"] |= {"max_train_steps": 2, "train_batch_size": 2, "validation_steps": 2}
     folder = tmp_path / "study"
     results = run_study(study, NAMES, recipe, folder, [1], "cpu")
@@ -80,13 +81,14 @@ def test_every_model_is_trained_and_scored_once_and_stands_in_the_table(tmp_path
         monkeypatch.setattr(comparison, name, again)
     assert run_study(study, NAMES, recipe, folder, [1], "cpu") == results
     with pytest.raises(InputError, match="a study with other settings"):
-        run_study(Study("noddi", level="null"), NAMES, recipe, folder, [1], "cpu")
+        run_study(Study("xp2", level="null"), NAMES, recipe, folder, [1], "cpu")
 
     lines = as_markdown(study, results).splitlines()
-    full = results["ef_diffusion"][1]["rows"]["model_one_sample"]["scores"]["ssim_3d"]["mean"]
+    scores = results["ef_diffusion"][1]["rows"]["model_one_sample"]["scores"]
+    assert scores["ssim_3d"] is scores["ssim_3d_brain"] is scores["ssim_3d_beyond_training_mean"] is None
     (line,) = [line for line in lines if line.startswith("| EF-Diffusion | one sample")]
-    assert f"{full:.3f}" in line
-    assert "0.481, 19.70, 0.130" in line
+    assert f"{scores['ssim_2d']['mean']:.3f}" in line
+    assert "0.602, 20.29, 0.103" in line
     assert any(line.startswith("| without CIIM and EPG | mean of 2 samples |") for line in lines)
     assert any(line.startswith("| CNN+ | one pass |") for line in lines)
     assert any(line.startswith("| sensor ridge |") for line in lines)

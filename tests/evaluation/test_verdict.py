@@ -26,17 +26,18 @@ def runs():
     return made
 
 
-def result(series, ssim=0.5):
-    image = np.full((len(IMAGE_SCORES), 4), ssim)
+def result(series, missing=()):
+    image = np.full((len(IMAGE_SCORES), 4), 0.5)
+    image[[IMAGE_SCORES.index(score) for score in missing]] = np.nan
     empty = np.zeros((0, *series.shape))
     return RunResult(image, series, empty, np.full((2, 3, 4), 0.1), np.zeros((2, 3, 4)), np.array(0.01))
 
 
-def verdict(predicted, own_runs, **changes):
+def verdict(predicted, own_runs, missing=(), **changes):
     zeros = [np.zeros_like(run.series) for run in own_runs]
     ridge = [0.3 * run.series + smooth(np.random.default_rng(50 + i)) for i, run in enumerate(own_runs)]
     rows = {"training_mean": zeros, "sensor_ridge": ridge, "model": predicted, **changes}
-    results = {name: [result(series) for series in row] for name, row in rows.items()}
+    results = {name: [result(series, missing) for series in row] for name, row in rows.items()}
     table = score_rows(results, own_runs, seed=0)
     for name, row in table.items():
         row["title"] = name
@@ -90,6 +91,15 @@ def test_anatomy_alone_is_called_out():
     assert table["model"]["scores"]["r"] is None
     assert any("anatomy only" in sentence for sentence in judged["sentences"])
     assert any("anatomy, not EEG" in sentence for sentence in judged["sentences"])
+
+
+@pytest.mark.parametrize(("missing", "mentioned"), [(("ssim_3d", "ssim_3d_brain"), 1), (IMAGE_SCORES[:3], 0)])
+def test_a_grid_without_room_for_a_window_is_judged_by_what_fits(missing, mentioned):
+    own_runs = runs()
+    judged, table = verdict(planted(own_runs), own_runs, missing)
+    assert judged["eeg_information"]
+    assert table["model"]["scores"]["ssim_3d"] is None
+    assert sum("SSIM is 0.500" in sentence for sentence in judged["sentences"]) == mentioned
 
 
 def test_a_model_as_good_without_its_eeg_does_not_use_it():

@@ -12,11 +12,13 @@ from ..baselines.run import Predictor, percent_change
 from ..errors import RecordingError
 from ..files import publish_file
 from ..metrics.image import minmax, psnr, rmse, ssim
+from ..metrics.ssim_definitions import SSIM_DEFINITIONS
 from ..metrics.temporal import temporal_correlation
 from .runs import DatasetRun
 
 HIGHEST_PSNR = 100.0  # dB: equal volumes have an infinite one
 IMAGE_SCORES = ("ssim_3d", "ssim_2d", "ssim_3d_brain", "psnr", "rmse")
+SIMILARITIES = ("ssim_3d", "ssim_2d")  # of which the first that fits the grid is judged and drawn
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,8 @@ class RunResult:
     """What is kept of a prediction of one run.
 
     Args:
-        image (`np.ndarray` of shape `[score, volume]`): in the order of `IMAGE_SCORES`.
+        image (`np.ndarray` of shape `[score, volume]`): in the order of `IMAGE_SCORES`, NaN for one that does not fit
+            the grid.
         series (`np.ndarray` of shape `[N, region]`): percent change, of the mean over samples.
         sample_series (`np.ndarray` of shape `[sample, N, region]`): of every sample; empty for a single one.
         voxel_r (`np.ndarray` of shape `[z, y, x]`): correlation over time, NaN outside of the brain.
@@ -80,9 +83,9 @@ class Measured:
         return RunResult(
             image=np.stack(
                 [
-                    ssim(images, self.images, "ssim_3d"),
-                    ssim(images, self.images, "ssim_2d"),
-                    ssim(images, self.images, "ssim_3d", mask=run.mask),
+                    self._similarity(images, "ssim_3d"),
+                    self._similarity(images, "ssim_2d"),
+                    self._similarity(images, "ssim_3d", mask=run.mask),
                     np.minimum(psnr(images, self.images), HIGHEST_PSNR),
                     rmse(images, self.images),
                 ]
@@ -117,6 +120,12 @@ class Measured:
             return self.result(total, prediction.series, none, seconds), None
         mean = self.result((total / num_samples).astype(np.float32), None, np.stack(sample_series), seconds)
         return mean, self.result(first, None, none, seconds / num_samples)
+
+    def _similarity(self, images: np.ndarray, definition: str, mask: np.ndarray | None = None) -> np.ndarray:
+        """SSIM of each volume; NaN where the volumes hold no window of this definition, as a few slices do."""
+        if not SSIM_DEFINITIONS[definition].fits(images.shape):
+            return np.full(len(images), np.nan)
+        return ssim(images, self.images, definition, mask=mask)
 
     def _check(self, volumes: np.ndarray) -> None:
         expected = (len(self.run.onsets), *self.run.mean.shape)

@@ -35,6 +35,7 @@ SCORES = {
     "r": "r",
     "r_net_of_global": "r net of global",
     "ssim_3d": "SSIM 3-D",
+    "ssim_2d": "SSIM 2-D",
     "psnr": "PSNR (dB)",
     "rmse": "RMSE",
 }

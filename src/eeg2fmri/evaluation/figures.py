@@ -10,9 +10,10 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from .collect import IMAGE_SCORES, RunResult
+from .collect import IMAGE_SCORES, SIMILARITIES, RunResult
 from .rows import MODEL, RIDGE
 from .runs import DatasetRun
+from .tables import TITLES
 
 VALUE_MASK = 0.35  # of Figures 23 and 24
 NUM_SLICES = 6
@@ -28,14 +29,17 @@ def embedded(figure: Figure) -> str:
 
 
 def image_score_boxes(results: Mapping[str, Sequence[RunResult]], titles: Mapping[str, str]) -> Figure:
-    """SSIM and RMSE over all scored volumes, for every row (paper, Figure 22)."""
+    """SSIM, where it fits the grid, and RMSE over all scored volumes, for every row (paper, Figure 22)."""
+    images = next(iter(results.values()))[0].image
+    fitting = [score for score in SIMILARITIES if np.isfinite(images[IMAGE_SCORES.index(score)]).all()]
+    scores = [*fitting[:1], "rmse"]
     figure = Figure(figsize=(11, 0.35 * len(results) + 1.2), layout="constrained")
-    axes = figure.subplots(1, 2, sharey=True)
-    for axis, score, label in zip(axes, ("ssim_3d", "rmse"), ("SSIM 3-D", "RMSE"), strict=True):
+    axes = figure.subplots(1, len(scores), sharey=True, squeeze=False)[0]
+    for axis, score in zip(axes, scores, strict=True):
         index = IMAGE_SCORES.index(score)
         values = [np.concatenate([result.image[index] for result in own]) for own in results.values()]
         axis.boxplot(values, orientation="horizontal", showfliers=False)
-        axis.set_xlabel(label)
+        axis.set_xlabel(TITLES[score])
     axes[0].set_yticks(range(1, len(results) + 1), [titles[name] for name in results])
     axes[0].invert_yaxis()
     return figure

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .collect import SIMILARITIES
 from .rows import CONTROL_ROWS, MODEL, ORACLE, RIDGE, TRAINING_MEAN
 
 ALPHA = 0.05
@@ -85,7 +86,10 @@ def _information(rows: dict[str, dict], judged: str, regions: str) -> tuple[bool
 
 
 def _about_images(rows: dict[str, dict], judged: str, informed: bool) -> list[str]:
-    own, mean = (rows[name]["scores"]["ssim_3d"]["mean"] for name in (judged, TRAINING_MEAN))
+    score = next((score for score in SIMILARITIES if rows[TRAINING_MEAN]["scores"][score] is not None), None)
+    if score is None:
+        return []
+    own, mean = (rows[name]["scores"][score]["mean"] for name in (judged, TRAINING_MEAN))
     compared = f"SSIM is {own:.3f}; the mean volume of the training subjects, without any EEG, has {mean:.3f}."
     if not informed and own >= mean - MEAN_VOLUME_SLACK:
         return [f"{compared} What the image scores show is anatomy, not EEG."]

@@ -138,7 +138,7 @@ def minmax(volumes: Any) -> np.ndarray:
 def _window_averages(definition: SSIMDefinition, volumes: torch.Tensor) -> list[torch.Tensor]:
     """For each axis that the window spans, the matrix that averages along it; a window is the product of these."""
     sizes = volumes.shape[-definition.dimensions :]
-    if min(sizes) < definition.size:
+    if not definition.fits(sizes):
         raise InputError(
             "generated",
             found=f"volumes of {list(volumes.shape[1:])} for {definition.dimensions}-D windows",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -31,6 +32,10 @@ class SSIMDefinition:
     reflected_border: bool = False
     slice_step: int = 1
     data_range: float | None = 1.0
+
+    def fits(self, shape: Sequence[int]) -> bool:
+        """Whether volumes `[..., D, H, W]` hold a window."""
+        return self.window == "whole" or min(shape[-self.dimensions :]) >= self.size
 
 
 SSIM_DEFINITIONS: dict[str, SSIMDefinition] = {

@@ -24,7 +24,7 @@ def sample_scores(generated: np.ndarray, measured: np.ndarray) -> dict[str, floa
     """
     low, high = float(measured.min()), float(measured.max())
     unit_generated, unit_measured = ((series - low) / (high - low) for series in (generated, measured))
-    fits = min(measured.shape[1:]) >= SSIM_DEFINITIONS["ssim_3d"].size
+    fits = SSIM_DEFINITIONS["ssim_3d"].fits(measured.shape)
     similarities = ssim(unit_generated, unit_measured, "ssim_3d" if fits else "ssim_whole")
     flat_generated, flat_measured = (series.reshape(len(series), -1) for series in (generated, measured))
     varies = flat_measured.std(0) > 1e-6 * (high - low)  # outside of the brain the volumes of `change` are constant
