@@ -107,9 +107,7 @@ class TrainingConfig:
     gradient_checkpointing: bool = _setting(
         "machine", False, "Recompute activations in the backward pass to save memory."
     )
-    torch_compile: bool = _setting(
-        "machine", False, "Compile forward and backward: minutes at the start, then faster steps."
-    )
+    torch_compile: bool = _setting("machine", False, "Compile forward and backward, for GPUs: minutes at the start.")
     deterministic: bool = _setting(
         "machine", False, "Only deterministic kernels (the paper's cuDNN setting): the same bits on the same machine."
     )
