@@ -8,15 +8,14 @@ import pytest
 from eeg2fmri.data.prepare import prepare_dataset
 from eeg2fmri.data.simulation import simulate_dataset
 from eeg2fmri.evaluation.protocol import evaluate
+from eeg2fmri.evaluation.verdict import ALPHA
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 RECIPE = Path(__file__).resolve().parents[2] / "scripts" / "recipes" / "sim-small.yaml"
 EMBEDDED = "eeg2fmri-sim-small"
 CPU_SECONDS = 2 * 300  # five minutes of two cores
 NUM_TRAINING, NUM_TEST = 20, 8
-# Posterior alpha is not among them: it had r .021 and p .016 at `null` with this seed, and was left out after that was
-# seen. Of five rows tested at 5 %, some row does so in about a fifth of all seeds.
-LEARNING = ("sensor_ridge", "spatial_filter_ridge", "model_prior", "model")
+READING_EEG = ("posterior_alpha", "sensor_ridge", "spatial_filter_ridge", "model_prior", "model")
 
 
 def scores(level, folder):
@@ -28,17 +27,20 @@ def scores(level, folder):
         EMBEDDED, pairs, folder / "scores", protocol="quick", num_samples=1, num_inference_steps=1, batch_size=64
     )
     print(f"{level}: protocol quick took {time.process_time() - started:.0f} s of CPU time")
-    for name in LEARNING:
+    for name in READING_EEG:
         row = report["rows"][name]
-        print(f"{name}: r {row['scores']['r']['mean']:.3f}, p {row['null']['p']:.3f}")
+        p = f"shifted {row['null']['p']:.3f}, other subjects {row['p_beyond_other_subject']:.3f}"
+        print(f"{name}: r {row['scores']['r']['mean']:.3f}, p {p}")
     return report, time.process_time() - started
 
 
 def test_nothing_is_found_at_null_within_the_time(tmp_path):
+    """By the verdict's rule, both nulls: of five rows some is above one null at 5 % in a fifth of all draws."""
     report, seconds = scores("null", tmp_path)
     assert seconds < CPU_SECONDS
-    for name in LEARNING:
-        assert report["rows"][name]["null"]["p"] > 0.05, name
+    for name in READING_EEG:
+        row = report["rows"][name]
+        assert not (row["null"]["p"] < ALPHA and row["p_beyond_other_subject"] < ALPHA), name
     assert "no EEG information" in report["verdict"]["headline"]
 
 
