@@ -66,7 +66,7 @@ def _networks(model: str) -> tuple[EPGModel, FDUNetModel]:
 
 
 def _fast_copy(network):
-    copy = type(network).from_config(network.config).to(torch.bfloat16).eval()
+    copy = type(network).from_config(network.config).bfloat16().eval()
     copy.load_state_dict(network.state_dict())
     convert_to_channels_last(copy)
     return copy
