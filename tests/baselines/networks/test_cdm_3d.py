@@ -79,6 +79,17 @@ def test_the_eeg_comes_in_through_the_condition_alone():
     assert torch.equal(model(sample, timesteps, tokens).sample, model(sample, timesteps, 2 * tokens).sample)
 
 
+def test_patches_are_denoised_at_a_coarser_grid():
+    """The middle of the network sees an eighth of the positions, and every voxel is still denoised by itself."""
+    model, (sample, timesteps, tokens) = tiny_model(patch_size=2).train(), inputs()
+    assert model.condition(tokens).shape == (2, 3, *(size // 2 for size in tiny.SAMPLE))
+    predicted = model(sample, timesteps, tokens).sample
+    assert predicted.shape == (2, 1, *tiny.SAMPLE)
+    assert len(predicted[0, 0, :2, :2, :2].unique()) == 8
+    predicted.square().mean().backward()
+    assert all(weight.grad.any() for weight in model.parameters())
+
+
 def test_a_volume_has_its_own_time_step_and_tokens():
     model, (sample, timesteps, tokens) = tiny_model(), inputs()
     both = model(sample, timesteps, tokens).sample
@@ -105,6 +116,8 @@ def test_checkpointed_gradients_are_the_same():
         ({"sample_size": (8, 8, 7)}, "volume_size"),
         ({"condition_block_out_channels": (8, 4, 4, 4, 4)}, "volume_size"),
         ({"attention_head_dim": 5}, "attention_head_dim"),
+        ({"patch_size": 3}, "patch_size"),
+        ({"patch_size": 0}, "patch_size"),
         ({"block_out_channels": (8192, 8192)}, "parameters"),
     ],
 )

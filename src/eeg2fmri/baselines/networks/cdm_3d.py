@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +17,7 @@ from ...models.blocks import (
     MAX_CHANNELS,
     MAX_LAYERS,
     MAX_LEVELS,
+    MAX_PATCH,
     Conv3d,
     ResnetBlock3D,
     check_divisible,
@@ -25,7 +27,9 @@ from ...models.blocks import (
     check_model_dtype,
     check_num_parameters,
     check_tensor,
+    depth_to_space,
     downsample,
+    space_to_depth,
     upsample,
 )
 from ...models.epg import TokenSelfAttention
@@ -62,6 +66,8 @@ class CDM3DModel(CheckedModelMixin, AttentionMixin, ConfigMixin):
         condition_channels (`int`): features of the coarse grid, and channels of c.
         condition_block_out_channels (`tuple[int, ...]`): channels of the condition's decoder, from the coarsest; every
             block but the last is followed by a doubling.
+        patch_size (`int`): edge of the cubes of voxels that become channels before the first level, as of FD-UNet; 1
+            is the original's. The condition has a voxel for each cube.
 
     Raises:
         InputError: when the configuration is impossible.
@@ -85,6 +91,7 @@ class CDM3DModel(CheckedModelMixin, AttentionMixin, ConfigMixin):
         token_channels: int = 8,
         condition_channels: int = 8,
         condition_block_out_channels: tuple[int, ...] = (64, 32, 16, 8),
+        patch_size: int = 1,
     ):
         self._check_config(self.config)
         super().__init__()
@@ -101,7 +108,7 @@ class CDM3DModel(CheckedModelMixin, AttentionMixin, ConfigMixin):
             ]
             return UNetStage(resnets, None)
 
-        self.grid = coarse_grid(sample_size, len(condition_block_out_channels))
+        self.grid = coarse_grid(_patches(sample_size, patch_size), len(condition_block_out_channels))
         self.token_projection = nn.Linear(cross_attention_dim, token_channels)
         self.grid_projection = nn.Linear(num_tokens * token_channels, condition_channels * math.prod(self.grid))
         self.condition_decoder = VolumeDecoder(
@@ -109,13 +116,13 @@ class CDM3DModel(CheckedModelMixin, AttentionMixin, ConfigMixin):
         )
         self.time_proj = Timesteps(channels[0], flip_sin_to_cos=True, downscale_freq_shift=0)
         self.time_embedding = TimestepEmbedding(channels[0], time_embedding_dim)
-        self.conv_in = Conv3d(in_channels + condition_channels, channels[0])
+        self.conv_in = Conv3d(in_channels * patch_size**3 + condition_channels, channels[0])
         self.encoder = nn.ModuleList(stage(level, channels[max(level - 1, 0)]) for level in levels)
         self.attention = TokenSelfAttention(channels[-1], attention_head_dim)
         self.bottleneck = stage(levels[-1], channels[-1])
         self.decoder = nn.ModuleList(stage(level, channels[level + 1] + channels[level]) for level in levels[:-1])
         self.norm_out = nn.GroupNorm(norm_num_groups, channels[0])
-        self.conv_out = Conv3d(channels[0], out_channels)
+        self.conv_out = Conv3d(channels[0], out_channels * patch_size**3)
 
     @staticmethod
     def _check_config(config) -> None:
@@ -126,10 +133,13 @@ class CDM3DModel(CheckedModelMixin, AttentionMixin, ConfigMixin):
         for name in (*names, "token_channels", "condition_channels"):
             check_integer(name, config[name], 1, MAX_CHANNELS)
         channels, condition_channels = config.block_out_channels, config.condition_block_out_channels
-        VolumeDecoder.check_config(condition_channels, config.norm_num_groups, config.sample_size)
-        VolumeDecoder.check_config(channels[::-1], config.norm_num_groups, config.sample_size)
+        check_integer("patch_size", config.patch_size, 1, MAX_PATCH)
+        check_divisible("sample_size", config.sample_size, config.patch_size, "patch_size")
+        finest = _patches(config.sample_size, config.patch_size)
+        VolumeDecoder.check_config(condition_channels, config.norm_num_groups, finest)
+        VolumeDecoder.check_config(channels[::-1], config.norm_num_groups, finest)
         check_divisible("block_out_channels[-1]", channels[-1:], config.attention_head_dim, "attention_head_dim")
-        grid = config.condition_channels * math.prod(coarse_grid(config.sample_size, len(condition_channels)))
+        grid = config.condition_channels * math.prod(coarse_grid(finest, len(condition_channels)))
         check_num_parameters(
             "CDM3DModel",
             config.num_tokens * config.token_channels * grid
@@ -158,7 +168,8 @@ class CDM3DModel(CheckedModelMixin, AttentionMixin, ConfigMixin):
         time_embedding = self.time_embedding(self.time_proj(one_per_volume(timestep, sample)).to(sample.dtype))
         condition = self.condition(encoder_hidden_states)
 
-        hidden_states = self.conv_in(torch.cat([sample, condition], dim=1))
+        patches = space_to_depth(sample, self.config.patch_size)
+        hidden_states = self.conv_in(torch.cat([patches, condition], dim=1))
         skips = []
         for level, stage in enumerate(self.encoder):
             if level > 0:
@@ -175,10 +186,11 @@ class CDM3DModel(CheckedModelMixin, AttentionMixin, ConfigMixin):
             hidden_states = self._run(self.decoder[level], hidden_states, time_embedding)
 
         prediction = self.conv_out(F.silu(self.norm_out(hidden_states)))
+        prediction = depth_to_space(prediction, self.config.patch_size)
         return FDUNetOutput(sample=prediction) if return_dict else (prediction,)
 
     def condition(self, encoder_hidden_states: torch.Tensor) -> torch.Tensor:
-        """The EEG as a volume `[B, condition_channels, D, H, W]`."""
+        """The EEG as a volume `[B, condition_channels, D, H, W]`, each axis divided by `patch_size`."""
         features = F.silu(self.token_projection(encoder_hidden_states)).flatten(1)
         coarse = self.grid_projection(features).unflatten(1, (self.config.condition_channels, *self.grid))
         return self.condition_decoder(coarse)
@@ -198,3 +210,7 @@ class CDM3DModel(CheckedModelMixin, AttentionMixin, ConfigMixin):
         for name, tensor in (("sample", sample), ("encoder_hidden_states", tokens)):
             check_model_dtype(name, tensor, weight)
             check_model_device(name, tensor, weight)
+
+
+def _patches(sample_size: Sequence[int], patch_size: int) -> tuple[int, ...]:
+    return tuple(size // patch_size for size in sample_size)
