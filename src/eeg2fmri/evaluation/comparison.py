@@ -222,7 +222,7 @@ def _score(study: Study, model: Path, pairs: Path, device: str) -> dict:
 
 
 def as_markdown(study: Study, results: dict[str, dict[int, dict]]) -> str:
-    """The table of one study: every model, beside the paper's values, the training mean and the sensor ridge."""
+    """The table of one study: every model, beside the paper's values, mean volumes and the sensor ridge."""
     titles = ["model", "scored", *SCORES.values(), "p, shifted in time", "EEG information", "paper: SSIM, PSNR, RMSE"]
     lines = [line(titles), line(["---"] * len(titles))]
     several = len(next(iter(results.values()))) > 1
@@ -238,7 +238,11 @@ def as_markdown(study: Study, results: dict[str, dict[int, dict]]) -> str:
                 lines.append(_line(report, MODEL, [title, "one pass"], [verdict, published]))
     lines += [
         _line(report, row, [title, NONE], [NONE, NONE])
-        for row, title in ((TRAINING_MEAN, "training mean, no EEG"), (RIDGE, "sensor ridge"))
+        for row, title in (
+            (TRAINING_MEAN, "training mean, no EEG"),
+            ("own_mean", "own mean of 30 volumes, no EEG"),
+            (RIDGE, "sensor ridge"),
+        )
         if row in report["rows"]
     ]
     volumes = sum(report["dataset"]["num_volumes"])
