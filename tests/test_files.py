@@ -66,14 +66,14 @@ def test_contents_join_what_is_there(tmp_path):
 def test_a_full_disk_is_a_typed_error_and_leaves_nothing(tmp_path):
     (tmp_path / "a.bin").write_bytes(b"old")
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    action = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
     try:
         with pytest.raises(FileError, match=r"a\.bin.*can't be written"), publish_file(tmp_path / "a.bin") as path:
             path.write_bytes(b"x" * 5000)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
-        signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+        signal.signal(signal.SIGXFSZ, action)
     assert (tmp_path / "a.bin").read_bytes() == b"old"
     assert os.listdir(tmp_path) == ["a.bin"]
 
