@@ -35,12 +35,14 @@ def scores(level, folder):
 
 
 def test_nothing_is_found_at_null_within_the_time(tmp_path):
-    """By the verdict's rule, both nulls: of five rows some is above one null at 5 % in a fifth of all draws."""
+    """No row is above both nulls, the verdict's rule. Posterior alpha alone is above the shifts with this seed
+    (p .016), as some row of five is in a fifth of all draws: docs/evaluation.md counts them."""
     report, seconds = scores("null", tmp_path)
     assert seconds < CPU_SECONDS
     for name in READING_EEG:
         row = report["rows"][name]
-        assert not (row["null"]["p"] < ALPHA and row["p_beyond_other_subject"] < ALPHA), name
+        assert row["p_beyond_other_subject"] > ALPHA or row["null"]["p"] > ALPHA, name
+        assert name == "posterior_alpha" or row["null"]["p"] > ALPHA, name
     assert "no EEG information" in report["verdict"]["headline"]
 
 
