@@ -8,8 +8,8 @@ import threading
 
 import pytest
 
-from eeg2fmri.errors import FileError
-from eeg2fmri.files import publish_contents, publish_file, publish_folder, resumable_folder, sha256
+from eeg2fmri.errors import FileError, InputError
+from eeg2fmri.files import claim_folder, publish_contents, publish_file, publish_folder, resumable_folder, sha256
 
 
 def tree(folder):
@@ -137,3 +137,12 @@ def test_one_process_at_a_time_fills_a_resumable_folder(tmp_path):
     waiting.join(10)
     assert order == [None]
     assert [item.name for item in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_folder_is_kept_for_one_study(tmp_path):
+    claim_folder(tmp_path / "study", {"seed": 1, "shape": (2, 3)})
+    claim_folder(tmp_path / "study", {"shape": (2, 3), "seed": 1})
+    before = tree(tmp_path / "study")
+    with pytest.raises(InputError, match="a study with other settings"):
+        claim_folder(tmp_path / "study", {"seed": 2, "shape": (2, 3)})
+    assert tree(tmp_path / "study") == before

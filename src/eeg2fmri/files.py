@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import glob
 import hashlib
+import json
 import logging
 import os
 import shutil
@@ -15,7 +16,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
-from .errors import EEG2fMRIError, FileError
+from .errors import EEG2fMRIError, FileError, InputError
 
 logger = logging.getLogger(__name__)
 
@@ -94,6 +95,28 @@ def publish_contents(path: str | os.PathLike, *, last: str) -> Iterator[Path]:
                     os.replace(previous / name, path / name)
             raise
         _sync(path)
+
+
+def claim_folder(folder: str | os.PathLike, settings: dict) -> None:
+    """Keep a folder, which may exist, for one study, whose settings are in its `study.json`.
+
+    Args:
+        folder: where finished parts are kept, to be used again.
+        settings (`dict`): all that these parts depend on, as JSON knows it.
+
+    Raises:
+        InputError: when the folder holds a study with other settings.
+    """
+    path, text = Path(folder) / "study.json", json.dumps(settings, indent=1, sort_keys=True) + "\n"
+    if path.is_file() and path.read_text() != text:
+        raise InputError(
+            folder,
+            found="a study with other settings",
+            expected="the one that is asked for, or an empty folder",
+            remedy="Choose another --output.",
+        )
+    with publish_file(path) as staged:
+        staged.write_text(text)
 
 
 def remove_folder(path: str | os.PathLike) -> None:

@@ -38,3 +38,5 @@ def test_every_row_is_counted_over_all_groups_and_nothing_is_made_twice(tmp_path
         monkeypatch.setattr(counting, name, again)
     monkeypatch.setattr("eeg2fmri.evaluation.collect.Measured.results", again)
     assert false_positives(tmp_path / "out", RECIPE, model="eeg2fmri-sim-small", **options) == counts
+    with pytest.raises(InputError, match="a study with other settings"):
+        false_positives(tmp_path / "out", RECIPE, model="eeg2fmri-sim-small", seed=1, **options)

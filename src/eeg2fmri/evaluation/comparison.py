@@ -13,7 +13,7 @@ from ..data.prepare import prepare_dataset
 from ..data.simulation import PRESETS, simulate_dataset
 from ..data.simulation.presets import Preset
 from ..errors import InputError
-from ..files import publish_file
+from ..files import claim_folder, publish_file
 from ..training.config import TrainingConfig
 from ..training.trainer import Trainer
 from .protocol import evaluate
@@ -141,7 +141,7 @@ def run_study(
         InputError: when the folder holds another study.
         KeyboardInterrupt: when a training was stopped by a signal; it has saved a checkpoint.
     """
-    _claim(folder / "study.json", {**asdict(study), "recipe": recipe})
+    claim_folder(folder, {**asdict(study), "recipe": recipe})
     with publish_file(folder / "recipe.yaml") as path:
         path.write_text(yaml.safe_dump(recipe, sort_keys=False))
     _prepare(study, folder, num_jobs)
@@ -152,19 +152,6 @@ def run_study(
             _train(name, seed, recipe, folder / "pairs", output)
             results[name][seed] = _score(study, output, folder / "pairs", device)
     return results
-
-
-def _claim(path: Path, content: dict) -> None:
-    text = json.dumps(content, indent=1, sort_keys=True) + "\n"
-    if path.is_file() and path.read_text() != text:
-        raise InputError(
-            path.parent,
-            found="a study with other settings",
-            expected="the one that is asked for, or an empty folder",
-            remedy="Choose another --output.",
-        )
-    with publish_file(path) as staged:
-        staged.write_text(text)
 
 
 def _prepare(study: Study, folder: Path, num_jobs: int) -> None:

@@ -13,6 +13,7 @@ from ..data.paired_dataset import PairedDataset
 from ..data.prepare import prepare_dataset
 from ..data.simulation import simulate_dataset
 from ..errors import InputError
+from ..files import claim_folder, sha256
 from ..hub import load_pipeline, resolve_model
 from .gather import Cache, Part, RunReader, TrainingRuns, gather
 from .model_rows import DiffusionModel, PriorModel
@@ -69,7 +70,7 @@ def false_positives(
         num_jobs (`int`): processes of simulation and preparation.
 
     Raises:
-        InputError: for fewer than six subjects in a group.
+        InputError: for fewer than six subjects in a group, or when the folder holds another study.
         CheckpointError: when the model can't be found.
     """
     if group_size < FEWEST_SUBJECTS:
@@ -80,13 +81,15 @@ def false_positives(
             remedy="Take larger groups.",
         )
     num_test = num_groups * group_size
+    weights = [] if model is None else sorted(resolve_model(model).rglob("*.safetensors"))
     settings = {
         "recipe": recipe.read_text(),
-        "model": None if model is None else str(resolve_model(model)),
+        "model": [sha256(path) for path in weights],
         "subjects": [num_training, num_test],
         "volumes": num_volumes,
         "seed": seed,
     }
+    claim_folder(output, settings)
     tree, pairs = output / "simulated", output / "pairs"
     if not tree.is_dir():
         simulate_dataset(

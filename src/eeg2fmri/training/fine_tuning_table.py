@@ -7,7 +7,7 @@ import json
 import multiprocessing
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import numpy as np
 
 from ..data.prepare import prepare_dataset
 from ..data.simulation import simulate_dataset
-from ..files import publish_file
+from ..files import claim_folder, publish_file
 from ..hub import load_pipeline, load_processors, resolve_model
 from ..pipeline import EEG2fMRIPipeline
 from ..recipes import SECTIONS
@@ -97,10 +97,11 @@ def compare(comparison: Comparison) -> str:
         `str`: the table in Markdown, which is also in the output folder as `table.md`.
 
     Raises:
-        EEG2fMRIError: when the pipeline can't be loaded, or the folder can't be written.
+        EEG2fMRIError: when the pipeline can't be loaded, or the folder can't be written or holds another comparison.
     """
     folder = resolve_model(comparison.model)
     pipeline, output = load_pipeline(folder), comparison.output
+    claim_folder(output, {**asdict(comparison), "output": None, "num_jobs": None})
     pairs = _make_pairs(comparison, folder)
     published = {"pretrained_model_name_or_path": comparison.model}
     recipe = recipe_of(pipeline)
