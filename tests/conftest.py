@@ -1,9 +1,16 @@
 """Fixtures that every room's tests share."""
 
 import os
+import threading
 from pathlib import Path
 
 import pytest
+import tqdm
+
+# Progress bars of all processes share a lock by default: a forked child that is killed while it draws would keep it
+# for ever, and the next child wait for it.
+tqdm.tqdm.set_lock(threading.RLock())
+tqdm.tqdm.monitor_interval = 0  # no thread that a fork would lose
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # before torch is imported: threads of several processes wait for each other
     os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -31,9 +31,19 @@ def start(function: Callable[[], None]) -> int:
         os._exit(code)
 
 
+def wait(process: int) -> int:
+    """The exit code of a child at its end, negative when a signal ended it; it is killed when the test is stopped."""
+    try:
+        return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+    except BaseException:
+        os.kill(process, signal.SIGKILL)
+        os.waitpid(process, 0)
+        raise
+
+
 def run(function: Callable[[], None]) -> int:
     """Run `function` in a child to its end; returns the exit code, negative when a signal ended it."""
-    return os.waitstatus_to_exitcode(os.waitpid(start(function), 0)[1])
+    return wait(start(function))
 
 
 def at_event(number: int, act: Callable[[], None], *, only_writing: bool = False, after: str = "") -> None:
@@ -42,6 +52,11 @@ def at_event(number: int, act: Callable[[], None], *, only_writing: bool = False
     With `only_writing`, only what needs room on the disk counts: files opened for writing, new folders, renamings.
     With `after`, counting starts at the first event that names it.
     """
+    at_each_event(lambda count: act() if count == number else None, only_writing=only_writing, after=after)
+
+
+def at_each_event(act: Callable[[int], None], *, only_writing: bool = False, after: str = "") -> None:
+    """As `at_event`, for all of them: `act` gets their numbers."""
     count, begun = -1, not after
 
     def hook(event: str, arguments: tuple) -> None:
@@ -54,8 +69,7 @@ def at_event(number: int, act: Callable[[], None], *, only_writing: bool = False
         if not begun:
             return
         count += 1
-        if count == number:
-            act()
+        act(count)
 
     sys.addaudithook(hook)
 

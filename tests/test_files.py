@@ -120,7 +120,7 @@ def test_a_resumable_folder_keeps_what_an_interrupted_process_made_and_nothing_a
         pass
 
 
-def test_one_process_at_a_time_fills_a_resumable_folder(tmp_path):
+def test_one_process_at_a_time_fills_a_resumable_folder(tmp_path, caplog):
     """A thread is enough: the lock belongs to an open file, and each opens its own."""
     order = []
 
@@ -131,8 +131,9 @@ def test_one_process_at_a_time_fills_a_resumable_folder(tmp_path):
     with resumable_folder(tmp_path / "out") as folder:
         waiting = threading.Thread(target=second)
         waiting.start()
-        waiting.join(0.3)
-        assert waiting.is_alive()
+        while "waiting for it" not in caplog.text:
+            waiting.join(0.01)
+            assert waiting.is_alive()
         (folder / "a").write_text("whole")
     waiting.join(10)
     assert order == [None]

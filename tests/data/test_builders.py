@@ -4,15 +4,16 @@ import os
 import random
 import shutil
 import signal
-import time
-import traceback
 
 import pytest
 
+import forked
 from eeg2fmri.data.pairs import build_pairs
+from eeg2fmri.errors import FileError
 from tiny_pairs import contents, tiny_processors, tiny_study, train_on
 
 NUM_ROUNDS, NUM_PROCESSES = 20, 8
+BUILDING = ".pairs.partial"
 
 
 def build(runs, output):
@@ -20,35 +21,58 @@ def build(runs, output):
     return build_pairs(runs, output, eeg_processor=eeg, volume_processor=volume, split=train_on("A", "B", "C"))
 
 
-def builder(runs, output) -> int:
-    """A process that builds, and ends with 0 when the dataset is there."""
-    child = os.fork()
-    if child == 0:
-        try:
-            build(runs, output)
-            os._exit(0)
-        except BaseException:
-            traceback.print_exc()
-            # Who comes when all is done finds something already there: that is right, too.
-            os._exit(0 if (output / "index.json").is_file() else 1)
-    return child
+def num_events(runs, output) -> int:
+    """How many file-system events a build has from the first one that concerns its hidden folder on."""
+    counted, count = os.pipe()
+
+    def counting():
+        forked.at_each_event(lambda number: os.write(count, b"x"), after=BUILDING)
+        build(runs, output)
+
+    assert forked.run(counting) == 0
+    os.close(count)
+    with os.fdopen(counted, "rb") as pipe:
+        return len(pipe.read())
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_one_builds_and_the_others_wait_even_when_one_is_killed(tmp_path):
+    """Whichever process builds kills itself at a random event of the build; the next one goes on."""
     runs = tiny_study(tmp_path / "study")
-    started = time.perf_counter()
     expected = contents(build(runs, tmp_path / "alone"))
-    duration = time.perf_counter() - started
+    total = num_events(runs, tmp_path / "counted" / "pairs")
     generator = random.Random(0)
     for number in range(NUM_ROUNDS):
         output = tmp_path / f"round-{number}" / "pairs"
-        children = [builder(runs, output) for _ in range(NUM_PROCESSES)]
-        time.sleep(generator.uniform(0, 2 * duration))
-        victim = generator.choice(children)
-        os.kill(victim, signal.SIGKILL)
-        codes = {child: os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children}
-        assert all(code == 0 for child, code in codes.items() if child != victim)
+        event = generator.randrange(total)
+        start, go = os.pipe()
+        once, token = os.pipe()
+        os.write(token, b"x")
+        os.set_blocking(once, False)
+
+        def builder(output=output, event=event, start=start, go=go, once=once):
+            def die():
+                try:
+                    os.read(once, 1)
+                except BlockingIOError:
+                    return  # another one has died
+                os.kill(os.getpid(), signal.SIGKILL)
+
+            forked.at_event(event, die, after=BUILDING)
+            os.close(go)
+            os.read(start, 1)  # all begin when the test lets go
+            try:
+                build(runs, output)
+            except FileError:
+                assert (output / "index.json").is_file()  # who comes when all is done finds it there: right, too
+
+        children = [forked.start(builder) for _ in range(NUM_PROCESSES)]
+        os.close(go)
+        codes = sorted(forked.wait(child) for child in children)
+        for descriptor in (start, once, token):
+            os.close(descriptor)
+        assert codes == [-signal.SIGKILL, *[0] * (NUM_PROCESSES - 1)]
         assert contents(output) == expected
-        assert [path.name for path in output.parent.iterdir()] == ["pairs"]
+        assert {path.name for path in output.parent.iterdir()} <= {"pairs", ".pairs.lock"}
         shutil.rmtree(output.parent)

@@ -119,7 +119,8 @@ def test_what_a_living_process_writes_is_not_cleaned_away(whole, tmp_path):
         State(4).save(tmp_path)
 
     process = forked.start(save)
-    os.read(ready[0], 1)
+    os.close(ready[1])
+    assert os.read(ready[0], 1) == b"x"
     remove_leftovers(tmp_path, "*")
     os.write(go[1], b"x")
     assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 0

@@ -158,7 +158,8 @@ def test_a_second_trainer_is_refused_and_a_dead_one_forgotten(tmp_path):
         lock.release()
 
     process = forked.start(first)
-    os.read(ready[0], 1)
+    os.close(ready[1])
+    assert os.read(ready[0], 1) == b"x"
     with pytest.raises(FileError, match=rf"process {process} on {os.uname().nodename}"):
         FolderLock(tmp_path / "run", patience=0.1)
     os.write(go[1], b"x")
