@@ -10,7 +10,7 @@ from eeg2fmri.data.simulation import simulate_dataset
 from eeg2fmri.evaluation.protocol import evaluate
 from eeg2fmri.evaluation.verdict import ALPHA
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 RECIPE = Path(__file__).resolve().parents[2] / "scripts" / "recipes" / "sim-small.yaml"
 EMBEDDED = "eeg2fmri-sim-small"
 CPU_SECONDS = 2 * 300  # five minutes of two cores
