@@ -22,7 +22,7 @@ def main() -> int:
     parser.add_argument("--group_size", type=int, default=8, help="Test subjects in each.")
     parser.add_argument("--training_subjects", type=int, default=20, help="On whom the ridges are fitted.")
     parser.add_argument("--volumes", type=int, help="Of a run; the preset's by default.")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="Of the simulation.")
     parser.add_argument("--jobs", type=int, default=1, help="Processes of simulation and preparation.")
     given = parser.parse_args()
     try:

@@ -16,7 +16,7 @@ def main() -> int:
     parser.add_argument("--output", type=Path, required=True, help="Folder; what is finished in it is not made again.")
     parser.add_argument("--steps", type=int, default=200, help="Optimizer steps of every training.")
     parser.add_argument("--subjects", type=int, default=12, help="Of the new group.")
-    parser.add_argument("--test-subjects", type=int, default=4, help="Of these, scored and not trained on.")
+    parser.add_argument("--test_subjects", type=int, default=4, help="Of these, scored and not trained on.")
     parser.add_argument("--volumes", type=int, help="Of each subject; the preset's by default.")
     parser.add_argument("--seed", type=int, default=42, help="Of the group and of every training.")
     parser.add_argument("--jobs", type=int, default=1, help="Processes that simulate and prepare.")
