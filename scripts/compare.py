@@ -21,7 +21,7 @@ RECIPES = Path(__file__).parent / "recipes"
 NOTE = (
     "The paper's values were measured on real recordings with its own protocol. They stand here for orientation and "
     "can't be compared: simulated heads are more or less alike than real ones, and image scores follow that. Those of "
-    "the ablations on NODDI follow from its percentages; its own model's SSIM there is .4801 in 3.4 and .4806 in 3.5.4."
+    "the ablations on NODDI follow from its percentages; its model's SSIM there is .4801 in 3.4 and .4806 in 3.5.4."
 )
 
 

@@ -37,7 +37,7 @@ def _build_monai(unet: FDUNetModel, widths: tuple[int, ...]) -> nn.Module:
             "monai",
             found=f"that it can't be imported ({error})",
             expected="MONAI, to compare with",
-            remedy="Run `pip install 'eeg2fmri[bench]'`.",
+            remedy="Run `pip install '.[bench]'`.",
         ) from error
     config = unet.config
     return DiffusionModelUNet(
