@@ -16,7 +16,8 @@ from .models.conditional_mean import ConditionalMeanModel, ConditionalMeanOutput
 from .models.epg import EPGModel
 from .models.fd_unet import FDUNetModel
 from .pipeline_adapters import EEG2fMRILoraLoaderMixin
-from .pipeline_inputs import EEGPrompts, check_components, check_inputs, collect_prompts
+from .pipeline_components import check_components
+from .pipeline_inputs import EEGPrompts, check_inputs, collect_prompts
 from .pipeline_loading import CheckedPipeline
 from .pipeline_outputs import EEG2fMRIPipelineOutput, postprocess
 from .processing.eeg import EEGProcessor
@@ -104,7 +105,7 @@ class EEG2fMRIPipeline(CheckedPipeline, EEG2fMRILoraLoaderMixin):
             `tuple`: tokens `[N * num_volumes_per_prompt, tokens, cross_attention_dim]`, and the negative ones or
             `None` without classifier-free guidance.
         """
-        device, dtype = self._execution_device, self.unet.dtype
+        device, dtype = self._execution_device, (self.eeg_encoder if self.unet is None else self.unet).dtype
         if eeg_embeds is None:
             assert windows is not None  # `check_inputs` has seen to it
             eeg_embeds = self.eeg_encoder(windows.to(device, self.eeg_encoder.dtype), return_dict=False)[0]
@@ -143,7 +144,7 @@ class EEG2fMRIPipeline(CheckedPipeline, EEG2fMRILoraLoaderMixin):
             counts (`list[int]`): number of volumes of every recording.
             generator: one for all recordings, one per recording, or `None` for torch's default.
         """
-        sources = generator if isinstance(generator, list) else [generator] * len(counts)
+        sources = generator if isinstance(generator, list | tuple) else [generator] * len(counts)
         generators = []
         for count, source in zip(counts, sources, strict=True):
             device = "cpu" if source is None else source.device
@@ -224,9 +225,14 @@ class EEG2fMRIPipeline(CheckedPipeline, EEG2fMRILoraLoaderMixin):
             electrodes (`list[str]`, *optional*): electrode names of an array.
             sampling_rate (`float`, *optional*): samples per second of an array.
             onsets (`np.ndarray`, *optional*): volume onsets in seconds from the first EEG sample. By default one per
-                `repetition_time`, from the first that has a whole EEG window before it.
-            repetition_time (`float`, *optional*): seconds between volumes; the checkpoint's by default.
-            batch_size (`int`): EEG windows denoised at once.
+                `repetition_time`, from the first that has a whole EEG window before it. Beside windows or tokens, the
+                times of these. An image needs equal spacing.
+            repetition_time (`float`, *optional*): seconds between volumes; by default the spacing of `onsets`, without
+                them the checkpoint's.
+            batch_size (`int`): EEG windows at once: `batch_size * num_volumes_per_prompt` volumes are denoised at
+                once, twice as many with guidance.
+
+        Examples:
 
         Returns:
             [`EEG2fMRIPipelineOutput`] or `tuple`: see there for the formats.
@@ -244,6 +250,7 @@ class EEG2fMRIPipeline(CheckedPipeline, EEG2fMRILoraLoaderMixin):
             negative_eeg_embeds=negative_eeg_embeds,
             prior_volumes=prior_volumes,
             num_inference_steps=num_inference_steps,
+            guidance_scale=guidance_scale,
             num_volumes_per_prompt=num_volumes_per_prompt,
             batch_size=batch_size,
             output_type=output_type,
@@ -264,6 +271,7 @@ class EEG2fMRIPipeline(CheckedPipeline, EEG2fMRILoraLoaderMixin):
             sampling_rate=sampling_rate,
             onsets=onsets,
             repetition_time=repetition_time,
+            output_type=output_type,
         )
         prompts.check_noise(generator, latents, num_volumes_per_prompt, self.unet)
 
