@@ -188,31 +188,6 @@ def test_guidance_is_the_known_extrapolation():
     torch.testing.assert_close(guided, dropped + 3 * (conditional - dropped), rtol=1e-3, atol=1e-2)
 
 
-def test_a_callback_sees_and_changes_tensors_and_can_stop(pipe):
-    seen = []
-
-    def zero_at_the_end(pipe, step, timestep, tensors):
-        seen.append((step, int(timestep), sorted(tensors)))
-        return {"latents": torch.zeros_like(tensors["latents"])} if step == 2 else tensors
-
-    latents = generate(
-        pipe,
-        output_type="latent",
-        callback_on_step_end=zero_at_the_end,
-        callback_on_step_end_tensor_inputs=["latents", "eeg_embeds"],
-    )
-    assert [step for step, *_ in seen] == [0, 1, 2]
-    assert all(names == ["eeg_embeds", "latents"] for *_, names in seen)
-    assert not latents.any()
-
-    def stop(pipe, step, timestep, tensors):
-        pipe._interrupt = True
-        return tensors
-
-    stopped = generate(pipe, output_type="latent", num_inference_steps=50, callback_on_step_end=stop)
-    assert len(stopped) == NUM_VOLUMES
-
-
 def test_min_max_checkpoints_have_no_condition():
     (volumes,) = generate(tiny.pipeline("minmax_volume"), reference=tiny.bold())
     assert volumes.shape == (NUM_VOLUMES, *tiny.GRID)
