@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 import tiny
 import tiny_networks
 from eeg2fmri.errors import CheckpointError
-from eeg2fmri.hub import load_pipeline, resolve_model, save_for_hub
+from eeg2fmri.hub import ADAPTERS_FILE, load_pipeline, resolve_model, save_for_hub, write_training_record
 from loopback_hub import LoopbackHub, commit_of
 
 REPOSITORY = "someone/eeg2fmri-tiny"
@@ -29,6 +29,13 @@ pipe.set_progress_bar_config(disable=True)
 volumes = pipe(tiny.recording(), num_inference_steps=2, output_type="np", generator=torch.Generator().manual_seed(0))
 np.save({output!r}, volumes.volumes[0])
 print(type(pipe).__name__, pipe.unet.dtype)
+"""
+RESOLVE = """
+import json, sys
+from eeg2fmri.hub import load_processors, read_training_record, resolve_model
+for name in sys.argv[1:]:
+    folder = resolve_model(name)
+    print(json.dumps([name, folder.name, read_training_record(folder), load_processors(folder)[0].config.num_windows]))
 """
 OURS = "from eeg2fmri import EEG2fMRIPipeline"
 GENERIC = "import eeg2fmri\nfrom diffusers import DiffusionPipeline"
@@ -147,6 +154,35 @@ def test_the_command_line_takes_a_hub_id_of_a_regression_pipeline(tmp_path):
     assert result.returncode == 0, result.stderr
     sidecar = json.loads((tmp_path / "out" / "rest_desc-eeg2fmri_bold.json").read_text())
     assert "network/diffusion_pytorch_model.safetensors" in sidecar["ModelWeightsSHA256"]
+
+
+def test_pipelines_and_adapters_come_with_the_record_of_their_training(pipe, tmp_path):
+    """Without it, nothing keeps them from being tested on whom they were trained on."""
+    record = {"training_subjects": ["sub-1"], "training_runs": [], "dataset_runs": [], "earlier_training": []}
+    save_for_hub(pipe, tmp_path / "plain")
+    save_for_hub(pipe, tmp_path / "trained")
+    write_training_record(tmp_path / "trained", record)
+    (tmp_path / "lora").mkdir()
+    (tmp_path / "lora" / ADAPTERS_FILE).write_bytes(b"adapters")
+    with LoopbackHub() as hub:
+        for name in ("plain", "trained"):
+            hub.add(f"someone/{name}", tmp_path / name)
+        base = {"name": "someone/trained", "revision": commit_of(tmp_path / "trained")}
+        write_training_record(tmp_path / "lora", {**record, "base_model": base})
+        hub.add("someone/lora", tmp_path / "lora")
+        expected = [
+            [f"someone/{name}", commit_of(tmp_path / name), None if name == "plain" else record, 4]
+            for name in ("plain", "trained", "lora")
+        ]
+        for changes in ({}, {"HF_HUB_OFFLINE": "1"}):
+            result = subprocess.run(
+                [sys.executable, "-c", RESOLVE, *(name for name, *_ in expected)],
+                env=environment(hub, tmp_path / "cache", **changes),
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert [json.loads(line) for line in result.stdout.splitlines()] == expected, result.stderr
 
 
 @pytest.mark.parametrize("changes", [{}, {"HF_HUB_OFFLINE": "1"}], ids=["unknown", "offline"])

@@ -2,11 +2,12 @@
 
 import pytest
 import torch
+from accelerate import cpu_offload
 from safetensors.torch import load_file, save_file
 
 import tiny
 from eeg2fmri import EEG2fMRIPipeline
-from eeg2fmri.errors import CheckpointError
+from eeg2fmri.errors import CheckpointError, InputError
 from eeg2fmri.training.fine_tuning import save_adapters
 from eeg2fmri.training.networks import DenoisingNetwork
 
@@ -60,6 +61,38 @@ def test_one_network_takes_its_part_of_the_file(adapted):
     for name, tensor in both.unet.state_dict().items():
         assert torch.equal(tensor, one.unet.state_dict()[name])
     assert not getattr(one.eeg_encoder, "peft_config", None)
+
+
+@pytest.mark.parametrize("form", ["sequential", "group"])
+def test_offloaded_networks_take_adapters(adapted, form):
+    """Added below the hooks of offloading, weights would stay on the meta device and volumes be NaN."""
+    folder, expected = adapted
+    pipe, cpu = tiny.pipeline(), torch.device("cpu")
+
+    def offload():
+        for network in (pipe.eeg_encoder, pipe.unet):
+            if form == "sequential":
+                cpu_offload(network, cpu)
+            else:
+                network.enable_group_offload(cpu, cpu, offload_type="leaf_level")
+
+    pipe.enable_sequential_cpu_offload = offload  # diffusers' own wants an accelerator
+    offload()
+    pipe.load_lora_weights(folder)
+    torch.testing.assert_close(volumes(pipe), expected)
+
+
+def test_options_reach_the_networks_or_are_refused(adapted):
+    folder, expected = adapted
+    pipe = tiny.pipeline()
+    pipe.load_lora_weights(folder, adapter_name="x", weight_name=NAME, low_cpu_mem_usage=True)
+    weight = next(value for name, value in pipe.unet.named_parameters() if "lora_B" in name)
+    weight.data.zero_()
+    pipe.load_lora_weights(folder, adapter_name="x", hotswap=True)
+    assert pipe.get_list_adapters() == {"eeg_encoder": ["x"], "unet": ["x"]}
+    torch.testing.assert_close(volumes(pipe), expected)
+    with pytest.raises(InputError, match="nonsense"):
+        pipe.load_lora_weights(folder, nonsense=1)
 
 
 def test_what_does_not_fit_loads_no_part(adapted, tmp_path):

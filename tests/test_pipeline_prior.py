@@ -51,7 +51,6 @@ def test_batches_and_samples_change_nothing(pipe, windows):
 
 def test_tokens_and_expected_volumes_made_before_give_the_same(pipe, windows):
     expected = pipe.predict_prior(windows)
-    pipe._guidance_scale = 1.0
     tokens, _ = pipe.encode_eeg(expected.band_powers)
     made = generate(pipe, eeg_embeds=tokens, prior_volumes=expected.sample)
     torch.testing.assert_close(made, generate(pipe, windows))
@@ -75,6 +74,11 @@ def test_saving_and_loading_changes_no_bit(pipe, windows, tmp_path):
     loaded = EEG2fMRIPipeline.from_pretrained(tmp_path)
     loaded.set_progress_bar_config(disable=True)
     assert torch.equal(generate(loaded, windows), generate(pipe, windows))
+
+
+def test_offloading_knows_every_network(pipe):
+    networks = [name for name, part in pipe.components.items() if isinstance(part, torch.nn.Module)]
+    assert sorted(pipe.model_cpu_offload_seq.split("->")) == sorted(networks)
 
 
 def test_components_of_other_sizes_are_refused(pipe):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from huggingface_hub import EvalResult, ModelCardData
+from huggingface_hub import EvalResult, ModelCardData, hf_hub_download
+from huggingface_hub.errors import EntryNotFoundError
 
 from .errors import CheckpointError, FileError
 from .files import publish_file
@@ -226,15 +228,24 @@ def _embedded(name: str) -> Path:
 
 
 def _download(model: str, revision: str | None) -> Path:
+    """Fetch a pipeline or adapters, with the training record, which diffusers leaves on the Hub."""
     from .pipeline import EEG2fMRIPipeline
 
     try:
-        return Path(EEG2fMRIPipeline.download(model, revision=revision))
+        try:
+            folder = Path(hf_hub_download(model, INDEX_FILE, revision=revision)).parent
+        except EntryNotFoundError:
+            folder = Path(hf_hub_download(model, ADAPTERS_FILE, revision=revision)).parent
+        else:
+            EEG2fMRIPipeline.download(model, revision=revision_of(folder))
+        with suppress(EntryNotFoundError):  # of a repository without one, or offline
+            hf_hub_download(model, TRAINING_FILE, revision=revision_of(folder))
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise CheckpointError(
             model,
             found=f"that it can't be downloaded ({reason})",
-            expected="a Hub repository with an EEG2fMRIPipeline",
+            expected=f"a Hub repository with {INDEX_FILE} (a pipeline) or {ADAPTERS_FILE} (adapters)",
             remedy="Check the id, the revision and the network; private repositories need `hf auth login`.",
         ) from error
+    return folder

@@ -9,6 +9,8 @@ from typing import ClassVar
 import numpy as np
 import torch
 from diffusers import SchedulerMixin
+from diffusers.callbacks import MultiPipelineCallbacks, PipelineCallback
+from diffusers.utils import replace_example_docstring
 from diffusers.utils.torch_utils import randn_tensor
 
 from .errors import InputError
@@ -16,11 +18,23 @@ from .models.conditional_mean import ConditionalMeanModel, ConditionalMeanOutput
 from .models.epg import EPGModel
 from .models.fd_unet import FDUNetModel
 from .pipeline_adapters import EEG2fMRILoraLoaderMixin
-from .pipeline_inputs import EEGPrompts, check_components, check_inputs, collect_prompts
+from .pipeline_components import check_components
+from .pipeline_inputs import EEGPrompts, check_inputs, collect_prompts
 from .pipeline_loading import CheckedPipeline
 from .pipeline_outputs import EEG2fMRIPipelineOutput, postprocess
 from .processing.eeg import EEGProcessor
 from .processing.volume import VolumeProcessor
+
+EXAMPLE_DOC_STRING = """
+        Examples:
+            ```py
+            >>> from eeg2fmri import EEG2fMRIPipeline
+
+            >>> pipe = EEG2fMRIPipeline.from_pretrained("pipelines/eeg2fmri-sim-small")
+            >>> image = pipe("recording.edf", num_inference_steps=10).volumes[0]
+            >>> image.to_filename("bold.nii.gz")
+            ```
+"""
 
 
 class EEG2fMRIPipeline(CheckedPipeline, EEG2fMRILoraLoaderMixin):
@@ -35,7 +49,8 @@ class EEG2fMRIPipeline(CheckedPipeline, EEG2fMRILoraLoaderMixin):
     Args:
         eeg_encoder ([`EPGModel`]): spectrogram windows to tokens (section 3.3).
         unet ([`FDUNetModel`]): the denoiser with cross-modal interaction (section 3.2).
-        scheduler ([`SchedulerMixin`]): DDIM by default; DDPM and every Karras scheduler can take its place.
+        scheduler ([`SchedulerMixin`]): DDIM by default; DDPM and every Karras scheduler can take its place,
+            and those of flow matching for a network that was trained for them.
         eeg_processor ([`EEGProcessor`]): recordings to spectrogram windows.
         volume_processor ([`VolumeProcessor`]): model volumes to BOLD units and NIfTI.
         prior ([`ConditionalMeanModel`], *optional*): expects a volume from the EEG; the encoder then reads the prior's
@@ -44,8 +59,7 @@ class EEG2fMRIPipeline(CheckedPipeline, EEG2fMRILoraLoaderMixin):
 
     model_cpu_offload_seq = "prior->eeg_encoder->unet"
     _optional_components: ClassVar[list[str]] = ["prior"]
-    _callback_tensor_inputs = ("latents", "eeg_embeds")
-    _guidance_scale = 1.0  # until the first call; `encode_eeg` can be called before it
+    _callback_tensor_inputs = ("latents", "eeg_embeds", "negative_eeg_embeds")
 
     def __init__(
         self,
@@ -89,7 +103,7 @@ class EEG2fMRIPipeline(CheckedPipeline, EEG2fMRILoraLoaderMixin):
         num_volumes_per_prompt: int = 1,
         eeg_embeds: torch.Tensor | None = None,
         negative_eeg_embeds: torch.Tensor | None = None,
-    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Encode spectrogram windows into the tokens that guide the denoiser, once for all steps.
 
         Args:
@@ -101,16 +115,14 @@ class EEG2fMRIPipeline(CheckedPipeline, EEG2fMRILoraLoaderMixin):
                 what the condition is replaced by when it is dropped in training.
 
         Returns:
-            `tuple`: tokens `[N * num_volumes_per_prompt, tokens, cross_attention_dim]`, and the negative ones or
-            `None` without classifier-free guidance.
+            `tuple`: tokens `[N * num_volumes_per_prompt, tokens, cross_attention_dim]`, and the negative ones, which
+            are used with classifier-free guidance only.
         """
-        device, dtype = self._execution_device, self.unet.dtype
+        device, dtype = self._execution_device, (self.eeg_encoder if self.unet is None else self.unet).dtype
         if eeg_embeds is None:
             assert windows is not None  # `check_inputs` has seen to it
             eeg_embeds = self.eeg_encoder(windows.to(device, self.eeg_encoder.dtype), return_dict=False)[0]
         eeg_embeds = eeg_embeds.to(device, dtype)
-        if not self.do_classifier_free_guidance:
-            return eeg_embeds.repeat_interleave(num_volumes_per_prompt, dim=0), None
         if negative_eeg_embeds is None:
             negative_eeg_embeds = torch.zeros_like(eeg_embeds)
         negative_eeg_embeds = negative_eeg_embeds.to(device, dtype)
@@ -143,7 +155,7 @@ class EEG2fMRIPipeline(CheckedPipeline, EEG2fMRILoraLoaderMixin):
             counts (`list[int]`): number of volumes of every recording.
             generator: one for all recordings, one per recording, or `None` for torch's default.
         """
-        sources = generator if isinstance(generator, list) else [generator] * len(counts)
+        sources = generator if isinstance(generator, list | tuple) else [generator] * len(counts)
         generators = []
         for count, source in zip(counts, sources, strict=True):
             device = "cpu" if source is None else source.device
@@ -162,7 +174,7 @@ class EEG2fMRIPipeline(CheckedPipeline, EEG2fMRILoraLoaderMixin):
         device, dtype = self._execution_device, self.unet.dtype
         if latents is None:
             latents = randn_tensor(shape, generator=generators, device=device, dtype=dtype)
-        return latents.to(device, dtype) * self.scheduler.init_noise_sigma
+        return latents.to(device, dtype) * getattr(self.scheduler, "init_noise_sigma", 1.0)  # 1 in flow matching
 
     def prepare_extra_step_kwargs(self, generators: list[torch.Generator], eta: float) -> dict:
         """Arguments of the scheduler's step that not every scheduler has."""
@@ -171,6 +183,7 @@ class EEG2fMRIPipeline(CheckedPipeline, EEG2fMRILoraLoaderMixin):
         return {name: value for name, value in extra.items() if name in accepted}
 
     @torch.no_grad()
+    @replace_example_docstring(EXAMPLE_DOC_STRING)
     def __call__(
         self,
         eeg=None,
@@ -185,7 +198,7 @@ class EEG2fMRIPipeline(CheckedPipeline, EEG2fMRILoraLoaderMixin):
         prior_volumes: torch.Tensor | None = None,
         output_type: str = "nifti",
         return_dict: bool = True,
-        callback_on_step_end: Callable | None = None,
+        callback_on_step_end: Callable | PipelineCallback | MultiPipelineCallbacks | None = None,
         callback_on_step_end_tensor_inputs: list[str] | tuple[str, ...] = ("latents",),
         reference=None,
         electrodes: list[str] | None = None,
@@ -216,17 +229,27 @@ class EEG2fMRIPipeline(CheckedPipeline, EEG2fMRILoraLoaderMixin):
                 `predict_prior`; they belong to `eeg_embeds` where the pipeline has a prior.
             output_type (`str`): `"nifti"`, `"np"`, `"pt"` or `"latent"`.
             return_dict (`bool`): an [`EEG2fMRIPipelineOutput`] or a plain tuple.
-            callback_on_step_end (`Callable`, *optional*): called as `callback(pipe, step, timestep, tensors)`.
-            callback_on_step_end_tensor_inputs (`list[str]`): among `"latents"`, `"eeg_embeds"`.
+            callback_on_step_end (`Callable` or [`PipelineCallback`], *optional*):
+                called as `callback(pipe, step, timestep, tensors)` after every step of every batch: `step` starts
+                again with each, and `"latents"` are those of the batch, without the prior. It may set
+                `pipe._guidance_scale` for the rest of its batch, or `pipe._interrupt = True` to stop; then what the
+                batches made that were begun is returned, and recordings without any volume are left out.
+            callback_on_step_end_tensor_inputs (`list[str]`): among `"latents"`, `"eeg_embeds"` and
+                `"negative_eeg_embeds"`.
             reference (path, [`BOLDRun`] or a list of them, *optional*):
                 BOLD data of the same person, in the template's space: the generated change is added to its mean.
                 Without it, the checkpoint's template.
             electrodes (`list[str]`, *optional*): electrode names of an array.
             sampling_rate (`float`, *optional*): samples per second of an array.
             onsets (`np.ndarray`, *optional*): volume onsets in seconds from the first EEG sample. By default one per
-                `repetition_time`, from the first that has a whole EEG window before it.
-            repetition_time (`float`, *optional*): seconds between volumes; the checkpoint's by default.
-            batch_size (`int`): EEG windows denoised at once.
+                `repetition_time`, from the first that has a whole EEG window before it. Beside windows or tokens, the
+                times of these. An image needs equal spacing.
+            repetition_time (`float`, *optional*): seconds between volumes; by default the spacing of `onsets`, without
+                them the checkpoint's.
+            batch_size (`int`): EEG windows at once: `batch_size * num_volumes_per_prompt` volumes are denoised at
+                once, twice as many with guidance.
+
+        Examples:
 
         Returns:
             [`EEG2fMRIPipelineOutput`] or `tuple`: see there for the formats.
@@ -236,6 +259,9 @@ class EEG2fMRIPipeline(CheckedPipeline, EEG2fMRILoraLoaderMixin):
             RecordingError: a recording can't be used: too short, NaN, too few known electrodes, wrong units.
             FileError: a file is missing, empty, a pointer, damaged or unreadable.
         """
+        if isinstance(callback_on_step_end, PipelineCallback | MultiPipelineCallbacks):
+            callback_on_step_end_tensor_inputs = callback_on_step_end.tensor_inputs
+
         # 1. Check everything before any work
         check_inputs(
             self,
@@ -244,12 +270,12 @@ class EEG2fMRIPipeline(CheckedPipeline, EEG2fMRILoraLoaderMixin):
             negative_eeg_embeds=negative_eeg_embeds,
             prior_volumes=prior_volumes,
             num_inference_steps=num_inference_steps,
+            guidance_scale=guidance_scale,
             num_volumes_per_prompt=num_volumes_per_prompt,
             batch_size=batch_size,
             output_type=output_type,
             callback_on_step_end_tensor_inputs=callback_on_step_end_tensor_inputs,
         )
-        self._guidance_scale = guidance_scale
         self._interrupt = False
 
         # 2. Recordings to spectrogram windows (or given tokens), and the mean volumes that they are laid on
@@ -264,6 +290,7 @@ class EEG2fMRIPipeline(CheckedPipeline, EEG2fMRILoraLoaderMixin):
             sampling_rate=sampling_rate,
             onsets=onsets,
             repetition_time=repetition_time,
+            output_type=output_type,
         )
         prompts.check_noise(generator, latents, num_volumes_per_prompt, self.unet)
 
@@ -278,6 +305,9 @@ class EEG2fMRIPipeline(CheckedPipeline, EEG2fMRILoraLoaderMixin):
         generated = []
         with self.progress_bar(total=len(batches) * num_inference_steps) as progress_bar:
             for batch in batches:
+                if self.interrupt:
+                    break
+                self._guidance_scale = guidance_scale  # which a callback may have changed for an earlier batch
                 rows = slice(batch.start * num_volumes_per_prompt, batch.stop * num_volumes_per_prompt)
                 sample = self._denoise(
                     prompts,
@@ -333,20 +363,23 @@ class EEG2fMRIPipeline(CheckedPipeline, EEG2fMRILoraLoaderMixin):
         for i, t in enumerate(timesteps):
             if self.interrupt:
                 continue
-            model_input = self.scheduler.scale_model_input(latents, t)
+            model_input = latents
+            if hasattr(self.scheduler, "scale_model_input"):  # not in flow matching
+                model_input = self.scheduler.scale_model_input(latents, t)
             if condition is not None:
                 model_input = torch.cat([model_input, condition], dim=1)
             noise_prediction = self._predict_noise(model_input, t, eeg_embeds, negative_eeg_embeds)
             latents = self.scheduler.step(noise_prediction, t, latents, **extra_step_kwargs, return_dict=False)[0]
 
             if callback_on_step_end is not None:
-                available = {"latents": latents, "eeg_embeds": eeg_embeds}
+                available = {"latents": latents, "eeg_embeds": eeg_embeds, "negative_eeg_embeds": negative_eeg_embeds}
                 callback_kwargs = {}
                 for name in callback_tensor_inputs:
                     callback_kwargs[name] = available[name]
                 callback_outputs = callback_on_step_end(self, i, t, callback_kwargs)
                 latents = callback_outputs.pop("latents", latents)
                 eeg_embeds = callback_outputs.pop("eeg_embeds", eeg_embeds)
+                negative_eeg_embeds = callback_outputs.pop("negative_eeg_embeds", negative_eeg_embeds)
 
             if i == len(timesteps) - 1 or ((i + 1) > num_warmup_steps and (i + 1) % self.scheduler.order == 0):
                 progress_bar.update()
@@ -355,7 +388,7 @@ class EEG2fMRIPipeline(CheckedPipeline, EEG2fMRILoraLoaderMixin):
         return latents
 
     def _predict_noise(self, model_input, t, eeg_embeds, negative_eeg_embeds) -> torch.Tensor:
-        if negative_eeg_embeds is None:
+        if not self.do_classifier_free_guidance:
             return self.unet(model_input, t, encoder_hidden_states=eeg_embeds, return_dict=False)[0]
         both = self.unet(
             torch.cat([model_input, model_input]),

@@ -10,7 +10,7 @@ from typing import ClassVar
 import torch
 from diffusers.loaders.lora_base import LORA_WEIGHT_NAME_SAFE, LoraBaseMixin
 
-from .errors import CheckpointError
+from .errors import CheckpointError, InputError
 from .models.adapters import Adapter, read_adapter, without_prefix, write_adapter
 
 COMPONENTS = ("eeg_encoder", "unet")
@@ -29,7 +29,7 @@ class EEG2fMRILoraLoaderMixin(LoraBaseMixin):
             `dict` of tensors by name; with `return_lora_metadata=True` also their configuration.
 
         Raises:
-            InputError: when the file asked for is not in safetensors format.
+            InputError: when the file asked for is not in safetensors format, or an option is unknown.
             CheckpointError: when it is missing or damaged.
         """
         with_metadata = kwargs.pop("return_lora_metadata", False)
@@ -38,12 +38,20 @@ class EEG2fMRILoraLoaderMixin(LoraBaseMixin):
             metadata: dict = {}
         else:
             weights, metadata, _ = read_adapter(pretrained_model_name_or_path_or_dict, kwargs)
+        if kwargs:
+            raise InputError(
+                ", ".join(kwargs),
+                found="an option that means nothing here",
+                expected="options of a download, and none beside weights by name",
+                remedy="Leave it out.",
+            )
         return (weights, metadata) if with_metadata else weights
 
     def load_lora_weights(
         self,
         pretrained_model_name_or_path_or_dict: str | os.PathLike | Adapter,
         adapter_name: str | None = None,
+        hotswap: bool = False,
         **kwargs,
     ) -> None:
         """Load adapters into the networks of this pipeline.
@@ -52,12 +60,15 @@ class EEG2fMRILoraLoaderMixin(LoraBaseMixin):
             pretrained_model_name_or_path_or_dict: the output folder of a training run with `--lora_rank`, a repository
                 of the Hub, or weights by name.
             adapter_name (`str`, *optional*): for `set_adapters`, `delete_adapters` and the like.
-            kwargs: `weight_name`, `subfolder`, `revision` and other options of the download.
+            hotswap (`bool`): put the weights in the place of those of the loaded adapter `adapter_name`.
+            kwargs: diffusers' `low_cpu_mem_usage`; `weight_name`, `subfolder`, `revision` and other options of the
+                download.
 
         Raises:
-            InputError: when the file asked for is not in safetensors format.
+            InputError: when the file asked for is not in safetensors format, or an option is unknown.
             CheckpointError: when it is missing or damaged, or does not fit this pipeline; nothing is loaded then.
         """
+        low_cpu_mem_usage = kwargs.pop("low_cpu_mem_usage", False)
         weights, metadata = self.lora_state_dict(
             pretrained_model_name_or_path_or_dict, return_lora_metadata=True, **kwargs
         )
@@ -76,7 +87,12 @@ class EEG2fMRILoraLoaderMixin(LoraBaseMixin):
             getattr(self, name).check_lora_adapter(part, without_prefix(metadata, name))
         for name, part in present.items():
             getattr(self, name).load_lora_adapter(
-                part, adapter_name=adapter_name, metadata=without_prefix(metadata, name)
+                part,
+                adapter_name=adapter_name,
+                metadata=without_prefix(metadata, name),
+                hotswap=hotswap,
+                low_cpu_mem_usage=low_cpu_mem_usage,
+                _pipeline=self,  # so that offloading is taken off while weights are added
             )
 
     @classmethod

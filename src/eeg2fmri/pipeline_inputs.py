@@ -7,9 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from .errors import CheckpointError, InputError
+from .errors import InputError
 from .models.blocks import check_tensor
+from .pipeline_timing import VolumeTimes
 from .processing.volume import VolumeReference
+from .recordings.repetition_time import is_number
 
 OUTPUT_TYPES = ("nifti", "np", "pt", "latent")
 
@@ -64,7 +66,15 @@ class EEGPrompts:
 
     def check_noise(self, generator, latents, num_volumes_per_prompt: int, unet) -> None:
         """Check the arguments whose right size follows from the number of volumes."""
-        if isinstance(generator, list) and len(generator) != len(self.recordings):
+        generators = generator if isinstance(generator, list | tuple) else [generator]
+        if not all(isinstance(each, torch.Generator | None) for each in generators):
+            raise InputError(
+                "generator",
+                found=", ".join(sorted({type(each).__name__ for each in generators})),
+                expected="a torch.Generator, or one per recording",
+                remedy="Make it with torch.Generator().manual_seed(0).",
+            )
+        if isinstance(generator, list | tuple) and len(generator) != len(self.recordings):
             raise InputError(
                 "generator",
                 found=f"a list of {len(generator)}",
@@ -74,7 +84,7 @@ class EEGPrompts:
         shape = (sum(self.counts) * num_volumes_per_prompt, unet.config.out_channels, *unet.config.sample_size)
         if latents is not None:
             check_tensor("latents", latents, dict(zip(("volume", "channel", "D", "H", "W"), shape, strict=True)))
-            _check_readable("latents", latents)
+            _check_values("latents", latents)
 
     def _gather(self, name: str, rows: slice) -> torch.Tensor | None:
         parts = [getattr(recording, name) for recording in self.recordings]
@@ -87,56 +97,6 @@ def window_shape(eeg_processor) -> tuple[int, int, int, int]:
     return 2 if eeg.mode == "complex" else 1, len(eeg.electrodes), eeg.num_frequencies, eeg.num_windows
 
 
-def check_components(eeg_encoder, unet, eeg_processor, volume_processor, prior=None) -> None:
-    """Refuse components that can't work together.
-
-    Raises:
-        CheckpointError: naming the first two values that disagree.
-    """
-    volume = volume_processor.config
-    condition_channels = 1 if volume.mode == "change" else 0
-    encoded = window_shape(eeg_processor)
-    pairs: dict[str, tuple] = {}
-    if prior is not None:
-        pairs["prior's EEG window (channel, electrode, frequency, window)"] = (prior.window_shape, encoded)
-        pairs["prior's volume (D, H, W)"] = (tuple(prior.config.volume_size), tuple(volume.sample_size))
-        encoded = prior.band_power_shape
-    pairs |= {
-        "EEG window (electrode, frequency, window)": (tuple(eeg_encoder.config.sample_size), encoded[1:]),
-        "EEG channels": (eeg_encoder.config.in_channels, encoded[0]),
-        "volume (D, H, W)": (tuple(unet.config.sample_size), tuple(volume.sample_size)),
-        "token width": (eeg_encoder.config.cross_attention_dim, unet.config.cross_attention_dim),
-        "volume channels": (unet.config.in_channels, unet.config.out_channels + condition_channels),
-    }
-    _check_equal(pairs)
-
-
-def check_network(network, eeg_processor, volume_processor) -> None:
-    """Refuse a one-pass network that its processors don't fit.
-
-    Raises:
-        CheckpointError: naming the first two values that disagree.
-    """
-    volume = tuple(volume_processor.config.sample_size)
-    _check_equal(
-        {
-            "EEG window (channel, electrode, frequency, window)": (network.window_shape, window_shape(eeg_processor)),
-            "volume (D, H, W)": (network.output_shape[1:], volume),
-        }
-    )
-
-
-def _check_equal(pairs: dict[str, tuple]) -> None:
-    for name, (found, expected) in pairs.items():
-        if found != expected:
-            raise CheckpointError(
-                name,
-                found=f"{found} in the network",
-                expected=f"{expected}, as its counterpart says",
-                remedy="Use components that were trained together.",
-            )
-
-
 def check_inputs(
     pipe,
     *,
@@ -145,6 +105,7 @@ def check_inputs(
     negative_eeg_embeds,
     prior_volumes,
     num_inference_steps,
+    guidance_scale,
     num_volumes_per_prompt,
     batch_size,
     output_type,
@@ -169,6 +130,10 @@ def check_inputs(
     }
     check_counts(counts)
     check_output_type(output_type)
+    if not is_number(guidance_scale):
+        raise InputError(
+            "guidance_scale", found=repr(guidance_scale), expected="a finite number", remedy="Pass such a number."
+        )
     unknown = [name for name in callback_on_step_end_tensor_inputs if name not in pipe._callback_tensor_inputs]
     if unknown:
         raise InputError(
@@ -230,6 +195,7 @@ def collect_prompts(
     sampling_rate,
     onsets,
     repetition_time,
+    output_type,
     eeg_embeds=None,
     negative_eeg_embeds=None,
     prior_volumes=None,
@@ -254,28 +220,33 @@ def collect_prompts(
                 expected=f"one per recording, {len(sources)}",
                 remedy="Pass one for all, or a list as long as the list of recordings.",
             )
-    repetition_time = repetition_time or pipe.volume_processor.config.repetition_time
+    default = pipe.volume_processor.config.repetition_time
+    times = VolumeTimes.given(onsets, repetition_time, default, needs_spacing=output_type == "nifti")
     recordings = []
     for source, negative, prior, bold in zip(sources, negatives, priors, references, strict=True):
         volume_reference = pipe.volume_processor.reference(bold)
-        first_volume_time = -pipe.eeg_processor.config.window_start
+        first_volume_time = -pipe.eeg_processor.config.window_start if times.onsets is None else times.onsets[0]
         windows = None
+        if eeg_embeds is not None or getattr(source, "ndim", None) == 5:
+            _refuse_names(electrodes, sampling_rate)
         if eeg_embeds is not None:
             _check_tokens(source, negative, pipe.unet.config.cross_attention_dim)
             if prior is not None:
                 _check_prior_volumes(prior, (len(source), *pipe.prior.output_shape))
+            times.check_count(len(source))
         elif getattr(source, "ndim", None) == 5:
             windows = _checked_windows(source, window_shape(pipe.eeg_processor))
+            times.check_count(len(windows))
         else:
             processed = pipe.eeg_processor(
                 source,
-                onsets=onsets,
-                repetition_time=repetition_time,
+                onsets=times.onsets,
+                repetition_time=times.repetition_time,
                 electrodes=electrodes,
                 sampling_rate=sampling_rate,
             )
             windows = torch.from_numpy(processed.windows)
-            first_volume_time = float(processed.onsets[0])
+            first_volume_time = processed.onsets[0]
         recordings.append(
             RecordingPrompt(
                 windows=windows,
@@ -284,11 +255,29 @@ def collect_prompts(
                 prior_volumes=prior,
                 condition=pipe.volume_processor.condition(volume_reference),
                 reference=volume_reference,
-                repetition_time=repetition_time,
-                first_volume_time=first_volume_time,
+                repetition_time=times.repetition_time,
+                first_volume_time=float(first_volume_time),
             )
         )
+    num_tokens = sorted({each.eeg_embeds.shape[1] for each in recordings if each.eeg_embeds is not None})
+    if len(num_tokens) > 1:
+        raise InputError(
+            "eeg_embeds",
+            found=f"{' and '.join(map(str, num_tokens))} tokens",
+            expected="as many for every recording",
+            remedy="Encode all recordings with this pipeline's `encode_eeg`.",
+        )
     return EEGPrompts(recordings)
+
+
+def _refuse_names(electrodes, sampling_rate) -> None:
+    if electrodes is not None or sampling_rate is not None:
+        raise InputError(
+            "electrodes, sampling_rate",
+            found="values beside windows or tokens",
+            expected="none",
+            remedy="Leave them out: they go with arrays of signals only.",
+        )
 
 
 def _as_list(value, *, is_tokens: bool) -> list:
@@ -315,17 +304,15 @@ def _checked_windows(windows, shape: tuple[int, int, int, int]) -> torch.Tensor:
     if isinstance(windows, np.ndarray) and windows.dtype.kind == "f":
         windows = torch.from_numpy(windows)
     check_tensor("eeg", windows, {"volume": None, **lengths})
-    _check_readable("eeg", windows)
-    windows = windows.float()
-    num_bad = int((~windows.isfinite()).sum())
-    if not len(windows) or num_bad:
+    _check_values("eeg", windows)
+    if not len(windows):
         raise InputError(
             "eeg",
-            found=f"windows of shape {list(windows.shape)} with {num_bad} NaN or Inf" if num_bad else "no window",
-            expected="at least one window, all values finite",
+            found="no window",
+            expected="at least one window",
             remedy="Make them with this pipeline's `eeg_processor`, or pass the recording itself.",
         )
-    return windows
+    return windows.float()
 
 
 def _check_tokens(eeg_embeds, negative_eeg_embeds, width: int) -> None:
@@ -333,7 +320,7 @@ def _check_tokens(eeg_embeds, negative_eeg_embeds, width: int) -> None:
         if tokens is None:
             continue
         check_tensor(name, tokens, {"volume": None, "token": None, "channel": width})
-        _check_readable(name, tokens)
+        _check_values(name, tokens)
         if not len(tokens):
             raise InputError(
                 name, found="no volume", expected="tokens of one volume at least", remedy="Encode some EEG first."
@@ -343,14 +330,25 @@ def _check_tokens(eeg_embeds, negative_eeg_embeds, width: int) -> None:
         check_tensor("negative_eeg_embeds", negative_eeg_embeds, same)
 
 
-def _check_readable(name: str, tensor: torch.Tensor) -> None:
-    """Tensors of every device are moved to the pipeline's; those of `meta` hold no numbers to move."""
+def _check_values(name: str, tensor: torch.Tensor) -> None:
+    """Refuse NaN and infinities, which would come out after all steps only.
+
+    Tensors of every device are moved to the pipeline's; those of `meta` hold no numbers to move.
+    """
     if tensor.device.type == "meta":
         raise InputError(
             name, found="device meta", expected="a tensor that holds numbers", remedy="Load its content first."
+        )
+    num_bad = int((~tensor.isfinite()).sum())
+    if num_bad:
+        raise InputError(
+            name,
+            found=f"shape {list(tensor.shape)} with {num_bad} NaN or Inf",
+            expected="finite numbers",
+            remedy="Make it again, with this pipeline.",
         )
 
 
 def _check_prior_volumes(volumes, shape: tuple[int, ...]) -> None:
     check_tensor("prior_volumes", volumes, dict(zip(("volume", "channel", "D", "H", "W"), shape, strict=True)))
-    _check_readable("prior_volumes", volumes)
+    _check_values("prior_volumes", volumes)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 
+import torch
 from diffusers import DiffusionPipeline
 
 from .errors import CheckpointError, EEG2fMRIError
@@ -21,9 +22,12 @@ class CheckedPipeline(DiffusionPipeline):
             CheckpointError: when a file of a folder is missing, damaged or of another pipeline, or components do not
                 fit together.
             InputError: when an unsafe option is asked for.
+            NotImplementedError: when diffusers has no such option, such as a `device_map`.
         """
         try:
             return super().from_pretrained(pretrained_model_name_or_path, **kwargs)
+        except (NotImplementedError, MemoryError, torch.OutOfMemoryError):
+            raise  # an option that there is not, or a machine that is too small: the files are not to blame
         except Exception as error:
             folder, arguments = os.fspath(pretrained_model_name_or_path), inspect.signature(cls).parameters
             # A component's own error tells more than this one would.

@@ -36,7 +36,8 @@ def postprocess(
 
     Args:
         volume_processor ([`VolumeProcessor`]): the pipeline's.
-        latents (`torch.Tensor` of shape `[N * num_volumes_per_prompt, 1, D, H, W]`): volumes in model units.
+        latents (`torch.Tensor` of shape `[N * num_volumes_per_prompt, 1, D, H, W]`): volumes in model units; only the
+            first of them, when a callback stopped the call.
         prompts ([`EEGPrompts`]): the recordings that they belong to.
         num_volumes_per_prompt (`int`): samples of every volume, one after the other.
         output_type (`str`): `"nifti"`, `"np"`, `"pt"` or `"latent"`.
@@ -44,8 +45,12 @@ def postprocess(
     if output_type == "latent":
         return latents
     volumes = []
-    per_recording = latents.float().cpu().split([count * num_volumes_per_prompt for count in prompts.counts])
-    for recording, samples in zip(prompts.recordings, per_recording, strict=True):
+    remaining = latents.float().cpu()
+    for recording in prompts.recordings:
+        count = recording.num_volumes * num_volumes_per_prompt
+        samples, remaining = remaining[:count], remaining[count:]
+        if not len(samples):
+            break
         for sample in samples.unflatten(0, (-1, num_volumes_per_prompt)).unbind(1):
             array = volume_processor.postprocess(sample.numpy(), recording.reference)
             if output_type == "nifti":

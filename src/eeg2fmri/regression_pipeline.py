@@ -7,7 +7,8 @@ import torch
 from diffusers import ModelMixin
 
 from .errors import InputError
-from .pipeline_inputs import check_counts, check_network, check_output_type, collect_prompts
+from .pipeline_components import check_network
+from .pipeline_inputs import check_counts, check_output_type, collect_prompts
 from .pipeline_loading import CheckedPipeline
 from .pipeline_outputs import EEG2fMRIPipelineOutput, postprocess
 from .processing.eeg import EEGProcessor
@@ -59,8 +60,10 @@ class EEG2fMRIRegressionPipeline(CheckedPipeline):
             electrodes (`list[str]`, *optional*): electrode names of an array.
             sampling_rate (`float`, *optional*): samples per second of an array.
             onsets (`np.ndarray`, *optional*): volume onsets in seconds from the first EEG sample. By default one per
-                `repetition_time`, from the first that has a whole EEG window before it.
-            repetition_time (`float`, *optional*): seconds between volumes; the checkpoint's by default.
+                `repetition_time`, from the first that has a whole EEG window before it. Beside windows, the
+                times of these. An image needs equal spacing.
+            repetition_time (`float`, *optional*): seconds between volumes; by default the spacing of `onsets`, without
+                them the checkpoint's.
             batch_size (`int`): EEG windows at once.
 
         Returns:
@@ -86,6 +89,7 @@ class EEG2fMRIRegressionPipeline(CheckedPipeline):
             sampling_rate=sampling_rate,
             onsets=onsets,
             repetition_time=repetition_time,
+            output_type=output_type,
         )
 
         # 3. Predict in batches of windows

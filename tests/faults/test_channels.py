@@ -114,7 +114,7 @@ class TestOrder:
         pipe = tiny.pipeline()
         absent = dict.fromkeys(
             ("eeg_embeds", "negative_eeg_embeds", "prior_volumes", "reference", "electrodes", "sampling_rate",
-             "onsets", "repetition_time")
+             "onsets", "repetition_time", "output_type")
         )  # fmt: skip
         whole, *permuted = (
             collect_prompts(pipe, eeg=self.write(tmp_path / str(seed), order), **absent).recordings[0].windows

@@ -157,6 +157,11 @@ def test_networks_take_their_own_dtype_only(pipes, case):
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-@pytest.mark.parametrize("case", [("pipeline", "eeg"), ("postprocess", "volumes"), ("eeg processor", "onsets")])
+@pytest.mark.parametrize(
+    "case",
+    [case for case in AXES if case[0] == "pipeline"] + [("postprocess", "volumes"), ("eeg processor", "onsets")],
+)
 def test_values_that_are_no_numbers(pipes, case, value):
-    assert "NaN" in refused(pipes, case, np.full(AXES[case][0], value)).found
+    error = refused(pipes, case, torch.full(AXES[case][0], value))
+    assert error.subject == case[1]
+    assert "NaN" in error.found

@@ -179,8 +179,9 @@ class EPGModel(AdapterMixin, CheckedModelMixin, AttentionMixin, ConfigMixin):
     Stem convolution; stages of stride-2 convolution, residual blocks and MHRSA; self-attention; linear projection.
     With the defaults, the paper's: 1 x 64 x 134 x 10 becomes 16 x 34 x 3 = 1632 tokens of 128; 1,544,960 parameters.
 
-    Differs from the paper in: nothing that it states; widths, the stride of the stem and the number of heads are not
-    given there.
+    Differs from the paper in: MHRSA follows each stage's residual blocks, not every one of them (the same with one a
+    stage, the default); a residual block has one skip around both of its convolutions instead of one around each.
+    Widths, the stride of the stem and the number of heads are not given there.
 
     Args:
         in_channels (`int`): 1 for magnitude or power, 2 for complex spectra.

@@ -88,7 +88,10 @@ class CrossModalInteraction(nn.Module):
 
 
 class DirectConditioning(nn.Module):
-    """The ablation without CIIM (3.5.4): the mean EEG token, projected, is added at every position alike."""
+    """The ablation without CIIM (3.5.4): the mean EEG token, projected, is added at every position alike.
+
+    Differs from the paper in: it does not say how the tokens come in without CIIM; the mean and the sum are ours.
+    """
 
     def __init__(self, channels: int, cross_attention_dim: int):
         super().__init__()
@@ -131,7 +134,8 @@ class FDUNetModel(AdapterMixin, CheckedModelMixin, AttentionMixin, ConfigMixin):
     `[B, 2048, 128]` and K, V `[B, 1632, 128]` at level 2; 10,350,337 parameters.
 
     Differs from the paper in: it prints two places for CIIM that contradict each other ([8, 8, 4] is level 3, 2048
-    queries are level 2); we take both. The time-step block is linear, since a vector needs no convolution.
+    queries are level 2); we take both. The time-step block is linear, since a vector needs no convolution,
+    and without the normalisation that the paper names there.
 
     Args:
         sample_size (`tuple[int, int, int]`): D, H, W of the volume, multiples of 2 ** (levels - 1).

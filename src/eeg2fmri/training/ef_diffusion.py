@@ -11,7 +11,7 @@ from ..data.paired_dataset import PairedDataset
 from ..hub import ADAPTERS_FILE, save_for_hub
 from ..models.conditional_mean import ConditionalMeanModel
 from ..pipeline import EEG2fMRIPipeline
-from ..pipeline_inputs import check_components
+from ..pipeline_components import check_components
 from .conditional_mean import load_prior
 from .config import TrainingConfig
 from .fine_tuning import load_pretrained, restrict, save_adapters

@@ -5,10 +5,12 @@ from pathlib import Path
 import pytest
 import torch
 from diffusers import DDIMScheduler
+from safetensors.torch import load_file
 
 import tiny
 from eeg2fmri import CDM3DModel, EEG2fMRIPipeline, EPGModel
 from eeg2fmri.errors import CheckpointError, InputError
+from eeg2fmri.hub import ADAPTERS_FILE
 
 DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "baselines.md"
 OPTIONS = {
@@ -97,15 +99,19 @@ def test_a_volume_has_its_own_time_step_and_tokens():
 
 
 def test_checkpointed_gradients_are_the_same():
-    gradients = []
+    gradients, calls = [], []
     for checkpointed in (False, True):
         model = tiny_model().train()
         if checkpointed:
             model.enable_gradient_checkpointing()
+            for block in (*model.encoder, model.attention, model.bottleneck, *model.decoder):
+                block.register_forward_pre_hook(lambda block, *_: calls.append(block))
         model(*inputs()).sample.square().mean().backward()
         gradients.append([weight.grad for weight in model.parameters()])
     for one, other in zip(*gradients, strict=True):
         torch.testing.assert_close(one, other)
+    assert {calls.count(block) for block in calls} == {2}  # once more on the way back
+    assert len(set(calls)) == 5
 
 
 @pytest.mark.parametrize(
@@ -145,6 +151,21 @@ def test_it_is_a_denoiser_of_the_ordinary_pipeline(tmp_path):
     assert torch.equal(generate(loaded), volumes)
     guided = pipe(tiny.recording(), num_inference_steps=1, guidance_scale=2.0, output_type="latent").volumes
     assert torch.isfinite(guided).all()
+
+
+def test_it_takes_adapters_as_other_denoisers(tmp_path):
+    pytest.importorskip("peft")
+    adapted, pipe = tiny_pipeline(), tiny_pipeline()
+    adapted.unet.add_lora(2)
+    for name, weight in adapted.unet.named_parameters():
+        if "lora_B" in name:
+            weight.data += 0.1
+    adapted.unet.save_lora_adapter(tmp_path)
+    weights = {f"unet.{name}": value for name, value in load_file(tmp_path / ADAPTERS_FILE).items()}
+    pipe.load_lora_weights(weights)
+    assert torch.equal(generate(pipe), generate(adapted))
+    pipe.unet.unload_lora()
+    pipe.unet.compile_repeated_blocks(backend="eager")
 
 
 def test_an_encoder_of_another_width_is_refused():

@@ -12,6 +12,7 @@ from diffusers.models.attention import AttentionMixin
 from diffusers.models.embeddings import TimestepEmbedding, Timesteps
 from torch import nn
 
+from ...models.adapters import AdapterMixin
 from ...models.blocks import (
     MAX_AXIS,
     MAX_CHANNELS,
@@ -38,7 +39,7 @@ from ...models.loading import CheckedModelMixin
 from .decoder import VolumeDecoder, coarse_grid
 
 
-class CDM3DModel(CheckedModelMixin, AttentionMixin, ConfigMixin):
+class CDM3DModel(AdapterMixin, CheckedModelMixin, AttentionMixin, ConfigMixin):
     r"""CDM-3D: a 3-D U-Net that denoises a volume, the condition being further channels of its input.
 
     \( \epsilon_\theta([x_t, c], t) \) with \( c = C(EEG) \), a volume that the EEG tokens are decoded to.
@@ -75,6 +76,7 @@ class CDM3DModel(CheckedModelMixin, AttentionMixin, ConfigMixin):
 
     _supports_gradient_checkpointing = True
     _no_split_modules = ("UNetStage", "TokenSelfAttention")
+    _repeated_blocks = ("ResnetBlock3D", "TokenSelfAttention")
 
     @register_to_config
     def __init__(
@@ -161,6 +163,9 @@ class CDM3DModel(CheckedModelMixin, AttentionMixin, ConfigMixin):
             encoder_hidden_states (`torch.Tensor` of shape `[B, num_tokens, cross_attention_dim]`): the EEG tokens.
             return_dict (`bool`): return an [`FDUNetOutput`] instead of a tuple.
 
+        Returns:
+            [`FDUNetOutput`] or `tuple`: the prediction.
+
         Raises:
             InputError: when a tensor does not fit the configuration.
         """
@@ -174,16 +179,16 @@ class CDM3DModel(CheckedModelMixin, AttentionMixin, ConfigMixin):
         for level, stage in enumerate(self.encoder):
             if level > 0:
                 hidden_states = downsample(hidden_states)
-            hidden_states = self._run(stage, hidden_states, time_embedding)
+            hidden_states = self._run(stage, hidden_states, time_embedding, None)[0]
             skips.append(hidden_states)
 
-        attended = self.attention(hidden_states.flatten(2).transpose(1, 2))
+        attended = self._run(self.attention, hidden_states.flatten(2).transpose(1, 2))
         hidden_states = attended.transpose(1, 2).unflatten(2, hidden_states.shape[2:])
-        hidden_states = self._run(self.bottleneck, hidden_states, time_embedding)
+        hidden_states = self._run(self.bottleneck, hidden_states, time_embedding, None)[0]
 
         for level in reversed(range(len(self.decoder))):
             hidden_states = torch.cat([upsample(hidden_states), skips[level]], 1)
-            hidden_states = self._run(self.decoder[level], hidden_states, time_embedding)
+            hidden_states = self._run(self.decoder[level], hidden_states, time_embedding, None)[0]
 
         prediction = self.conv_out(F.silu(self.norm_out(hidden_states)))
         prediction = depth_to_space(prediction, self.config.patch_size)
@@ -195,11 +200,10 @@ class CDM3DModel(CheckedModelMixin, AttentionMixin, ConfigMixin):
         coarse = self.grid_projection(features).unflatten(1, (self.config.condition_channels, *self.grid))
         return self.condition_decoder(coarse)
 
-    def _run(self, stage: UNetStage, hidden_states: torch.Tensor, time_embedding: torch.Tensor) -> torch.Tensor:
-        arguments = (hidden_states, time_embedding, None)
+    def _run(self, block: nn.Module, *arguments):
         if torch.is_grad_enabled() and self.gradient_checkpointing:
-            return self._gradient_checkpointing_func(stage, *arguments)[0]
-        return stage(*arguments)[0]
+            return self._gradient_checkpointing_func(block, *arguments)
+        return block(*arguments)
 
     def _check_inputs(self, sample: torch.Tensor, tokens: torch.Tensor) -> None:
         config, weight = self.config, self.conv_in.weight

@@ -126,6 +126,7 @@ class E2fGANModel(RegressionNetwork):
         check_num_parameters("E2fGANModel", 250 * width**2)
 
     def predict_volumes(self, sample: torch.Tensor) -> torch.Tensor:
+        # Checkpointing is the U-Net's own: in the other layers it would count a batch twice in the running statistics.
         maps = self.encoder(sample.movedim(4, 2).flatten(1, 2))  # [B, channel, electrode, frequency]
         maps = resized(maps, tuple(self.config.volume_size[1:]))
         maps = self.unet(maps, 0, return_dict=False)[0]

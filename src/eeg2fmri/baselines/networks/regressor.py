@@ -68,6 +68,9 @@ class RegressionNetwork(CheckedModelMixin, ConfigMixin):
             sample (`torch.Tensor` of shape `[B, in_channels, electrode, frequency, window]`): normalised spectra.
             return_dict (`bool`): return a [`RegressionOutput`] instead of a tuple.
 
+        Returns:
+            [`RegressionOutput`] or `tuple`: the volumes.
+
         Raises:
             InputError: when the tensor does not fit the configuration.
         """
