@@ -62,6 +62,7 @@ def publish(trained: Path, pairs: Path, folder: Path) -> None:
     runs = [DatasetRun(validation, run, root_of(validation, None)) for run in validation.runs]
     gain = calibrated_gain(pipe, runs, num_inference_steps=STEPS)
     pipe.volume_processor.register_to_config(change_gain=round(gain, 3))
+    pipe.register_to_config(default_denoising_steps=STEPS)
     with publish_contents(folder, last="model_index.json") as staging:
         save_for_hub(pipe, staging)
         write_training_record(staging, read_training_record(trained))

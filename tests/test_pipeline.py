@@ -295,3 +295,24 @@ def test_a_saved_pipeline_names_no_module_and_holds_no_pickle(pipe, tmp_path):
 def test_components_can_be_shared_with_another_pipeline(pipe):
     other = EEG2fMRIPipeline.from_pipe(pipe, scheduler=DDPMScheduler(**tiny.SCHEDULE))
     assert other.unet is pipe.unet
+
+
+def test_a_pipeline_remembers_the_steps_that_it_was_published_for(tmp_path):
+    """As Marigold's pipelines do in diffusers; without a value the paper's 75."""
+    pipe = tiny.pipeline()
+    assert pipe.default_denoising_steps == 75
+    pipe.register_to_config(default_denoising_steps=3)
+    pipe.save_pretrained(tmp_path)
+    loaded = EEG2fMRIPipeline.from_pretrained(tmp_path)
+    assert EEG2fMRIPipeline.from_pipe(loaded).default_denoising_steps == 3
+    steps = []
+
+    def count(pipe, step, timestep, tensors):
+        steps.append(step)
+        return {}
+
+    loaded.set_progress_bar_config(disable=True)
+    loaded(tiny.recording(), output_type="latent", batch_size=1000, callback_on_step_end=count)
+    assert steps == [0, 1, 2]
+    with pytest.raises(InputError, match="default_denoising_steps"):
+        EEG2fMRIPipeline(**pipe.components, default_denoising_steps=0)

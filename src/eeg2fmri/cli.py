@@ -31,8 +31,12 @@ def generate(
     reference: Annotated[
         Path | None, typer.Option(help="BOLD NIfTI of the same person, in the checkpoint's space.")
     ] = None,
-    steps: Annotated[int, typer.Option(help="Denoising steps; 1 gives the conditional mean.")] = 10,
-    scheduler: Annotated[str, typer.Option(help="ddim, ddpm, dpmsolver++, unipc, euler, heun, ...")] = "ddim",
+    steps: Annotated[
+        int | None, typer.Option(help="Denoising steps, the pipeline's own by default; 1: about the conditional mean.")
+    ] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(help="ddim, ddpm, dpmsolver++, unipc, euler, heun, ...; the pipeline's by default.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the noise; the same seed gives the same volumes.")] = 42,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, mps; chosen automatically by default.")] = None,
     batch_size: Annotated[int, typer.Option(help="Volumes denoised at once.")] = 16,

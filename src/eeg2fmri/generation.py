@@ -46,8 +46,8 @@ def generate_files(
     model: str,
     revision: str | None = None,
     reference: str | os.PathLike | None = None,
-    num_inference_steps: int = 10,
-    scheduler: str = "ddim",
+    num_inference_steps: int | None = None,
+    scheduler: str | None = None,
     seed: int = 42,
     device: str | None = None,
     batch_size: int = 16,
@@ -60,8 +60,9 @@ def generate_files(
         model: name of an embedded pipeline, a folder, or a Hub repository id.
         revision: branch, tag or commit of a Hub repository.
         reference: a BOLD NIfTI of the same person in the checkpoint's space.
-        num_inference_steps: denoising steps; this and what follows on noise mean nothing to a regression pipeline.
-        scheduler: one of `SCHEDULERS`.
+        num_inference_steps: denoising steps, by default those that the pipeline was published for; this and what
+            follows on noise mean nothing to a regression pipeline.
+        scheduler: one of `SCHEDULERS`; the pipeline's own by default.
         seed: of the noise.
         device: where the networks run; the first accelerator by default.
         batch_size: volumes denoised at once.
@@ -73,7 +74,7 @@ def generate_files(
         EEG2fMRIError: before anything is written.
     """
     recording, output = check_file(recording), Path(output)
-    if scheduler not in SCHEDULERS:
+    if scheduler is not None and scheduler not in SCHEDULERS:
         raise InputError(
             "--scheduler", found=repr(scheduler), expected=f"one of {', '.join(SCHEDULERS)}", remedy="Choose one."
         )
@@ -83,7 +84,10 @@ def generate_files(
     pipe = load_pipeline(folder).to(find_device(device))
     options, sampling = {}, {}
     if not isinstance(pipe, EEG2fMRIRegressionPipeline):
-        pipe.scheduler = _scheduler(scheduler, pipe.scheduler.config)
+        if scheduler is not None:
+            pipe.scheduler = _scheduler(scheduler, pipe.scheduler.config)
+        if num_inference_steps is None:
+            num_inference_steps = pipe.default_denoising_steps
         options = {"num_inference_steps": num_inference_steps, "generator": torch.Generator().manual_seed(seed)}
         sampling = {
             "Seed": seed,

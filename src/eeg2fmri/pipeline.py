@@ -19,19 +19,20 @@ from .models.epg import EPGModel
 from .models.fd_unet import FDUNetModel
 from .pipeline_adapters import EEG2fMRILoraLoaderMixin
 from .pipeline_components import check_components
-from .pipeline_inputs import EEGPrompts, check_inputs, collect_prompts
+from .pipeline_inputs import EEGPrompts, check_counts, check_inputs, collect_prompts, volume_generators
 from .pipeline_loading import CheckedPipeline
 from .pipeline_outputs import EEG2fMRIPipelineOutput, postprocess
 from .processing.eeg import EEGProcessor
 from .processing.volume import VolumeProcessor
 
+NUM_INFERENCE_STEPS = 75  # the paper's for NODDI; it takes 100 for XP-2
 EXAMPLE_DOC_STRING = """
         Examples:
             ```py
             >>> from eeg2fmri import EEG2fMRIPipeline
 
             >>> pipe = EEG2fMRIPipeline.from_pretrained("pipelines/eeg2fmri-sim-small")
-            >>> image = pipe("recording.edf", num_inference_steps=10).volumes[0]
+            >>> image = pipe("recording.edf").volumes[0]
             >>> image.to_filename("bold.nii.gz")
             ```
 """
@@ -55,6 +56,8 @@ class EEG2fMRIPipeline(CheckedPipeline, EEG2fMRILoraLoaderMixin):
         volume_processor ([`VolumeProcessor`]): model volumes to BOLD units and NIfTI.
         prior ([`ConditionalMeanModel`], *optional*): expects a volume from the EEG; the encoder then reads the prior's
             band powers, and the denoiser's samples are added to the expected volume.
+        default_denoising_steps (`int`, *optional*): the steps that the pipeline was published for, with its scheduler:
+            its calibration holds for them. 75 by default, as in the paper.
     """
 
     model_cpu_offload_seq = "prior->eeg_encoder->unet"
@@ -69,9 +72,12 @@ class EEG2fMRIPipeline(CheckedPipeline, EEG2fMRILoraLoaderMixin):
         eeg_processor: EEGProcessor,
         volume_processor: VolumeProcessor,
         prior: ConditionalMeanModel | None = None,
+        default_denoising_steps: int | None = None,
     ):
         super().__init__()
         check_components(eeg_encoder, unet, eeg_processor, volume_processor, prior)
+        if default_denoising_steps is not None:
+            check_counts({"default_denoising_steps": default_denoising_steps})
         self.register_modules(
             eeg_encoder=eeg_encoder,
             unet=unet,
@@ -80,6 +86,11 @@ class EEG2fMRIPipeline(CheckedPipeline, EEG2fMRILoraLoaderMixin):
             volume_processor=volume_processor,
             prior=prior,
         )
+        self.register_to_config(default_denoising_steps=default_denoising_steps)
+
+    @property
+    def default_denoising_steps(self) -> int:
+        return self.config.default_denoising_steps or NUM_INFERENCE_STEPS
 
     @property
     def guidance_scale(self) -> float:
@@ -146,23 +157,6 @@ class EEG2fMRIPipeline(CheckedPipeline, EEG2fMRILoraLoaderMixin):
             )
         return self.prior(windows.to(self._execution_device, self.prior.dtype))
 
-    def prepare_generators(
-        self, counts: list[int], generator: torch.Generator | list[torch.Generator] | None
-    ) -> list[torch.Generator]:
-        """One generator per volume, so that a volume's noise does not depend on what shares its batch.
-
-        Args:
-            counts (`list[int]`): number of volumes of every recording.
-            generator: one for all recordings, one per recording, or `None` for torch's default.
-        """
-        sources = generator if isinstance(generator, list | tuple) else [generator] * len(counts)
-        generators = []
-        for count, source in zip(counts, sources, strict=True):
-            device = "cpu" if source is None else source.device
-            seeds = torch.randint(0, 2**62, (count,), generator=source, device=device)
-            generators += [torch.Generator().manual_seed(seed) for seed in seeds.tolist()]
-        return generators
-
     def prepare_latents(self, generators: list[torch.Generator], latents: torch.Tensor | None = None) -> torch.Tensor:
         """Initial noise `[N, out_channels, D, H, W]`, scaled as the scheduler wants it.
 
@@ -187,7 +181,7 @@ class EEG2fMRIPipeline(CheckedPipeline, EEG2fMRILoraLoaderMixin):
     def __call__(
         self,
         eeg=None,
-        num_inference_steps: int = 75,
+        num_inference_steps: int | None = None,
         guidance_scale: float = 1.0,
         num_volumes_per_prompt: int = 1,
         eta: float = 0.0,
@@ -215,7 +209,7 @@ class EEG2fMRIPipeline(CheckedPipeline, EEG2fMRILoraLoaderMixin):
                 [`EEGRecording`], an array or tensor `[electrode, time]` in volts (with `electrodes` and
                 `sampling_rate`; `[recording, electrode, time]` for several), or spectrogram windows
                 `[volume, C, electrode, frequency, window]` made by the `eeg_processor`.
-            num_inference_steps (`int`): denoising steps. The paper takes 75 (NODDI) and 100 (XP-2).
+            num_inference_steps (`int`, *optional*): denoising steps; `default_denoising_steps` by default.
             guidance_scale (`float`): classifier-free guidance above 1, for models trained with a dropped condition.
             num_volumes_per_prompt (`int`): independent samples of every volume.
             eta (`float`): DDIM's eta; other schedulers ignore it.
@@ -261,6 +255,8 @@ class EEG2fMRIPipeline(CheckedPipeline, EEG2fMRILoraLoaderMixin):
         """
         if isinstance(callback_on_step_end, PipelineCallback | MultiPipelineCallbacks):
             callback_on_step_end_tensor_inputs = callback_on_step_end.tensor_inputs
+        if num_inference_steps is None:
+            num_inference_steps = self.default_denoising_steps
 
         # 1. Check everything before any work
         check_inputs(
@@ -296,7 +292,7 @@ class EEG2fMRIPipeline(CheckedPipeline, EEG2fMRILoraLoaderMixin):
 
         # 3. Noise, the same for a volume whatever its batch
         counts = [count * num_volumes_per_prompt for count in prompts.counts]
-        generators = self.prepare_generators(counts, generator)
+        generators = volume_generators(counts, generator)
 
         # 4. Denoise in batches of windows
         batches = prompts.batches(batch_size)

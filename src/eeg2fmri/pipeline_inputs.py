@@ -91,6 +91,24 @@ class EEGPrompts:
         return None if parts[0] is None else torch.cat(parts)[rows]
 
 
+def volume_generators(
+    counts: list[int], generator: torch.Generator | list[torch.Generator] | tuple[torch.Generator, ...] | None
+) -> list[torch.Generator]:
+    """One generator per volume, so that a volume's noise does not depend on what shares its batch.
+
+    Args:
+        counts (`list[int]`): number of volumes of every recording.
+        generator: one for all recordings, one per recording, or `None` for torch's default.
+    """
+    sources = generator if isinstance(generator, list | tuple) else [generator] * len(counts)
+    generators = []
+    for count, source in zip(counts, sources, strict=True):
+        device = "cpu" if source is None else source.device
+        seeds = torch.randint(0, 2**62, (count,), generator=source, device=device)
+        generators += [torch.Generator().manual_seed(seed) for seed in seeds.tolist()]
+    return generators
+
+
 def window_shape(eeg_processor) -> tuple[int, int, int, int]:
     """Channel, electrode, frequency and window of what a processor makes."""
     eeg = eeg_processor.config

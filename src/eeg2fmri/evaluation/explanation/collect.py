@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from ...pipeline import EEG2fMRIPipeline
+from ...pipeline_inputs import volume_generators
 from ...randomness import seed_for
 from ..runs import DatasetRun
 from .axes import InputAxes, band_shares, encoder_axes, interpolate_stage, spectrogram_axes, spread_tokens
@@ -75,7 +76,7 @@ def explain_run(
 
     def noise() -> list[torch.Generator]:
         source = torch.Generator().manual_seed(seed_for(settings.seed, "explanation noise", position))
-        return pipe.prepare_generators([len(windows)], source)
+        return volume_generators([len(windows)], source)
 
     if pipe.eeg_encoder.config.encoder == "epg":
         for stage, weights in enumerate(fusion_weights(pipe, windows)):
