@@ -280,3 +280,16 @@ def test_runs_of_another_space_are_named(study, tmp_path):
     eeg, volume = tiny_processors(space="mni")
     with pytest.raises(RecordingError, match=r"sub-C_task-rest: sub-C_task-rest: found the affine"):
         build_pairs(runs, tmp_path / "p", eeg_processor=eeg, volume_processor=volume, split=train_on("A", "B", "C"))
+
+
+def test_a_run_that_is_stored_mirrored_is_named(study, tmp_path):
+    """In native space no grid is shared, but left must be left in all runs."""
+    image = nibabel.load(study[1].bold)
+    mirrored = tmp_path / "mirrored.nii.gz"
+    affine = image.affine @ np.diag([-1, 1, 1, 1]) + np.array([[0, 0, 0, 42.0], *np.zeros((3, 4))])
+    nibabel.save(nibabel.Nifti1Image(np.asarray(image.dataobj)[::-1], affine, image.header), mirrored)
+    runs = [study[0], dataclasses.replace(study[1], bold=mirrored), study[2]]
+    with pytest.raises(RecordingError, match=r"sub-B_task-rest: found voxel axes in the order LAS; expected RAS"):
+        build(runs, tmp_path / "pairs")
+    skipped = build(runs, tmp_path / "skipped", skip_invalid=True, split=train_on("A", "C"))
+    assert PairedDataset(skipped).subjects == ["A", "C"]

@@ -37,7 +37,8 @@ from .. import __version__
 from ..errors import EEG2fMRIError, FileError, RecordingError
 from ..files import publish_file, resumable_folder, sha256
 from ..processing.eeg import EEGProcessor
-from ..processing.reference import check_overlap, same_affine
+from ..processing.grids import same_axes
+from ..processing.reference import check_overlap, other_axes, same_affine
 from ..processing.volume import VolumeProcessor
 from ..recordings.layouts import RunFiles, RunProblem
 from .alignment import Timing, align_run
@@ -115,8 +116,7 @@ def build_pairs(
         parallel = Parallel(n_jobs=num_jobs, return_as="generator")
         results = parallel(delayed(_finished_run)(run, folder, *processors, timing, settings) for run in runs)
         finished, invalid = _sorted_out(tqdm(results, total=len(runs), desc="Pairs", unit="run"), runs)
-        if volume_processor.config.space == "mni":
-            invalid += _misplaced(folder, [run["entry"] for run in finished.values()])
+        invalid += _misplaced(folder, [run["entry"] for run in finished.values()], volume_processor.config.space)
         for problem in invalid:
             finished.pop(problem.run, None)
         problems = [*problems, *invalid]
@@ -186,24 +186,28 @@ def _stored_before(folder: Path, name: str, key: str) -> dict[str, Any] | None:
     return finished if unchanged else None
 
 
-def _misplaced(folder: Path, entries: Sequence[dict[str, Any]]) -> list[RunProblem]:
-    """Runs that are not in the space of most others: on another grid, or with the brain elsewhere."""
+def _misplaced(folder: Path, entries: Sequence[dict[str, Any]], space: str) -> list[RunProblem]:
+    """Runs that are not as most others: in MNI space on another grid or with the brain elsewhere, else turned."""
     references = [open_run(folder, entry).reference for entry in entries]
     if not references:
         return []
-    common = max(references, key=lambda own: sum(same_affine(own.affine, other.affine) for other in references))
+    same = same_affine if space == "mni" else same_axes
+    common = max(references, key=lambda own: sum(same(own.affine, other.affine) for other in references))
     template = replace(common, mask=np.mean([own.mask for own in references], axis=0) > 0.5)
     problems = []
     for own in references:
         try:
-            if not same_affine(own.affine, common.affine):
+            if not same_axes(own.affine, common.affine):
+                raise other_axes(own, common)
+            if space == "mni" and not same_affine(own.affine, common.affine):
                 raise RecordingError(
                     own.source,
                     found=f"the affine {own.affine.round(3).tolist()}",
                     expected=f"that of {common.source}, {common.affine.round(3).tolist()}",
                     remedy="Resample all runs to one grid, or use space='native'.",
                 )
-            check_overlap(own.mean, template, own.source)
+            if space == "mni":
+                check_overlap(own.mean, template, own.source)
         except RecordingError as error:
             problems.append(RunProblem(own.source, str(error), "invalid"))
     return problems
