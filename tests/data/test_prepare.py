@@ -178,3 +178,12 @@ def test_eeg_that_holds_no_window_is_named(tmp_path):
     processor = EEGProcessor(**{**EEG, "electrodes": list(ELECTRODES), "sampling_rate": 100.0})
     with pytest.raises(RecordingError, match=r"6\.000 s of EEG, which holds the windows of 0 volumes"):
         align_run(run, processor)
+
+
+def test_a_recipe_for_another_repetition_time_is_refused(dataset, recipe):
+    """A pipeline that is trained on the pairs would make volumes as often as the recipe says."""
+    recipe.write_text(json.dumps({"eeg_processor": EEG, "volume_processor": {**VOLUME, "repetition_time": 2.5}}))
+    with pytest.raises(
+        RecordingError, match=r"3 that can't be used(.|\n)*time of 2 s; expected 2\.5 s, as the recipe"
+    ):
+        prepare(dataset, recipe)

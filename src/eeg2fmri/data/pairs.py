@@ -41,7 +41,8 @@ from ..processing.grids import same_axes
 from ..processing.reference import check_overlap, other_axes, same_affine
 from ..processing.volume import VolumeProcessor
 from ..recordings.layouts import RunFiles, RunProblem
-from .alignment import Timing, align_run
+from ..recordings.repetition_time import agree
+from .alignment import AlignedRun, Timing, align_run
 from .checks import RunReport, report_run
 from .index import FORMAT_VERSION, INDEX_NAME, pairs_of, read_index, write_json
 from .provenance import describe_sources, run_key
@@ -120,6 +121,8 @@ def build_pairs(
         for problem in invalid:
             finished.pop(problem.run, None)
         problems = [*problems, *invalid]
+        if keep_statistics:
+            problems += _other_repetition_times(finished, volume_processor)
         _refuse_invalid(problems, len(finished), skip_invalid)
         entries = [run["entry"] for run in finished.values()]
         index = {**settings, "runs": entries}
@@ -151,6 +154,8 @@ def _finished_run(
         if finished is not None:
             return finished
         aligned = align_run(run, eeg_processor, timing)
+        if "statistics" not in settings:
+            _check_repetition_time(aligned, volume_processor)
         report = report_run(run, aligned, eeg_processor)
         arrays, reference = run_arrays(aligned, eeg_processor, volume_processor)
         described = describe_sources(run, _root(settings["source"]))
@@ -172,6 +177,33 @@ def _finished_run(
     with publish_file(folder / f"{run.name}.json") as path:
         write_json(path, finished)
     return finished
+
+
+def _check_repetition_time(aligned: AlignedRun, volume_processor: VolumeProcessor) -> None:
+    """A recipe's repetition time is what the trained pipeline takes for its own."""
+    stated = volume_processor.config.repetition_time
+    if not agree(aligned.repetition_time, stated, aligned.bold.num_volumes):
+        raise RecordingError(
+            aligned.bold.source,
+            found=f"a repetition time of {aligned.repetition_time:g} s",
+            expected=f"{stated:g} s, as the recipe's volume_processor says",
+            remedy="Correct the recipe's repetition_time, or the image's, or prepare such runs by themselves.",
+        )
+
+
+def _other_repetition_times(finished: Mapping[str, Any], volume_processor: VolumeProcessor) -> list[RunProblem]:
+    """Remarks on runs whose repetition time is not the published pipeline's, which stays as it is."""
+    own = volume_processor.config.repetition_time
+    return [
+        RunProblem(
+            name,
+            f"a repetition time of {run['entry']['repetition_time']:g} s where the pipeline's is {own:g} s; that one "
+            "stays its default, so generate with onsets= or repetition_time= for such data",
+            "remark",
+        )
+        for name, run in finished.items()
+        if not agree(run["entry"]["repetition_time"], own, run["report"]["num_volumes"])
+    ]
 
 
 def _stored_before(folder: Path, name: str, key: str) -> dict[str, Any] | None:

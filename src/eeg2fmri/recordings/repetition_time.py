@@ -18,6 +18,7 @@ from .pointers import check_file
 SECONDS_PER_UNIT = {0: 1.0, 8: 1.0, 16: 1e-3, 24: 1e-6}  # NIfTI time units: unknown, s, ms, us
 TIME_UNITS_MASK = 0x38
 SHORTEST_TR, LONGEST_TR = 0.05, 60.0  # s
+LARGEST_SHIFT = 0.1  # repetition times, of a run's last volume
 PLAUSIBLE_TR = f"{SHORTEST_TR} to {LONGEST_TR:g} s"
 
 
@@ -32,6 +33,11 @@ def is_number(value: object) -> TypeGuard[float]:
 def is_plausible(repetition_time: object) -> TypeGuard[float]:
     """Whether this can be the time between two volumes, in seconds."""
     return is_number(repetition_time) and SHORTEST_TR <= repetition_time <= LONGEST_TR
+
+
+def agree(one: float, other: float, num_volumes: int) -> bool:
+    """Whether two repetition times, in seconds, place a run's last volume alike: within 0.1 of them."""
+    return abs(one - other) * (num_volumes - 1) <= LARGEST_SHIFT * min(one, other)
 
 
 def check_repetition_time(repetition_time: object) -> None:
