@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..files import sha256
-from ..recordings.brainvision import read_header
+from ..recordings.brainvision import marker_file, read_header
 from ..recordings.layouts import RunFiles
 
 SIDECARS = {".set": ".fdt"}
@@ -18,7 +18,8 @@ _ENTITY = re.compile(r"(ses|task|run)-([A-Za-z0-9]+)")
 
 
 def source_files(run: RunFiles) -> list[Path]:
-    """All files that a run is read from: the EEG with its data and marker files, the image with its JSON sidecar.
+    """All files that a run is read from: the EEG with its data and marker files, the header and marker file of another
+    recording that its markers are taken from, the image with its JSON sidecar.
 
     Raises:
         FileError: when an EEG header can't be read.
@@ -27,6 +28,8 @@ def source_files(run: RunFiles) -> list[Path]:
     if run.eeg.suffix.lower() == ".vhdr":
         header = read_header(run.eeg)
         files += [path for path in (header.data_path, header.marker_path) if path is not None]
+    if run.markers_from is not None:
+        files += [path for path in (run.markers_from, marker_file(run.markers_from)) if path is not None]
     sidecars = [run.eeg.with_suffix(SIDECARS.get(run.eeg.suffix.lower(), run.eeg.suffix)), _json_of(run.bold)]
     return [*files, *(path for path in sidecars if path.is_file() and path != run.eeg), run.bold]
 

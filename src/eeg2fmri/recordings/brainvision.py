@@ -130,12 +130,21 @@ def read_markers_alone(path: str | os.PathLike) -> list[tuple[float, str]]:
     Raises:
         FileError: when header or marker file is missing, a pointer or damaged.
     """
-    path = check_file(path)
-    common = _sections(path).get("common infos", {})
-    marker_path = _companion(path, "MarkerFile", common, (".vmrk",))
+    path, marker_path = check_file(path), marker_file(path)
     if marker_path is None:
         return []
+    common = _sections(path).get("common infos", {})
     return _markers(marker_path, 1e6 / _number(path, "SamplingInterval", common), None)
+
+
+def marker_file(path: str | os.PathLike) -> Path | None:
+    """The marker file of a `.vhdr` header, whose signals need not be there; None where it has none.
+
+    Raises:
+        FileError: when either is missing, a pointer or damaged.
+    """
+    path = check_file(path)
+    return _companion(path, "MarkerFile", _sections(path).get("common infos", {}), (".vmrk",))
 
 
 def _markers(path: Path, sampling_rate: float, num_points: int | None) -> list[tuple[float, str]]:
