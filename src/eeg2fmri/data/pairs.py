@@ -93,7 +93,8 @@ def build_pairs(
     """
     output, source = Path(output), dict(source or {})
     timing = Timing() if timing is None else timing
-    if not any(problem.kind == "invalid" for problem in problems):  # they are all named together, at the end
+    # Where there are unusable runs, or none at all, they are all named together, at the end.
+    if runs and not any(problem.kind == "invalid" for problem in problems):
         _subjects(split, [run.subject for run in runs])  # what can't be split is refused before hours of work
     settings = {
         "format_version": FORMAT_VERSION,
@@ -254,7 +255,8 @@ def _sorted_out(results: Iterable, runs: Sequence[RunFiles]) -> tuple[dict[str, 
 
 def _refuse_invalid(problems: Sequence[RunProblem], num_usable: int, skip_invalid: bool) -> None:
     """Name all runs that can't be used in one error, unless they may be skipped and some are left."""
-    listed = [problem for problem in problems if problem.kind == "invalid" or not num_usable]
+    kinds = ("invalid",) if num_usable else ("invalid", "incomplete")
+    listed = [problem for problem in problems if problem.kind in kinds]
     if num_usable and (skip_invalid or not listed):
         return
     raise RecordingError(
