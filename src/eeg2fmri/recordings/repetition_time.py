@@ -18,6 +18,7 @@ from .pointers import check_file
 SECONDS_PER_UNIT = {0: 1.0, 8: 1.0, 16: 1e-3, 24: 1e-6}  # NIfTI time units: unknown, s, ms, us
 TIME_UNITS_MASK = 0x38
 SHORTEST_TR, LONGEST_TR = 0.05, 60.0  # s
+LARGEST_DIFFERENCE = 0.01  # share of the repetition time
 LARGEST_SHIFT = 0.1  # repetition times, of a run's last volume
 PLAUSIBLE_TR = f"{SHORTEST_TR} to {LONGEST_TR:g} s"
 
@@ -36,8 +37,9 @@ def is_plausible(repetition_time: object) -> TypeGuard[float]:
 
 
 def agree(one: float, other: float, num_volumes: int) -> bool:
-    """Whether two repetition times, in seconds, place a run's last volume alike: within 0.1 of them."""
-    return abs(one - other) * (num_volumes - 1) <= LARGEST_SHIFT * min(one, other)
+    """Whether two repetition times, in seconds, agree within 1 % and place a run's last volume within 0.1 of them."""
+    largest = min(LARGEST_DIFFERENCE, LARGEST_SHIFT / max(1, num_volumes - 1))
+    return abs(one - other) <= largest * min(one, other)
 
 
 def check_repetition_time(repetition_time: object) -> None:
@@ -55,18 +57,20 @@ def check_repetition_time(repetition_time: object) -> None:
         )
 
 
-def repetition_time_of(path: Path, header: nibabel.Nifti1Header) -> float:
+def repetition_time_of(path: Path, header: nibabel.Nifti1Header, num_volumes: int) -> float:
     """The time between two volumes, from the header, checked against the JSON sidecar of the same name.
 
     Args:
         path (`Path`): the image.
         header (`nibabel.Nifti1Header`): its header.
+        num_volumes (`int`): its volumes; a small difference adds up over them.
 
     Returns:
         `float`: seconds. The sidecar's where the header's is missing or implausible, otherwise the header's.
 
     Raises:
-        RecordingError: no plausible value, or two that differ by more than 1 %.
+        RecordingError: no plausible value, or two that differ by more than 1 %, or by 0.1 repetition times at the last
+            volume.
         FileError: the sidecar is a pointer or no JSON.
     """
     in_header, in_sidecar = _header_repetition_time(header), _sidecar_repetition_time(path)
@@ -80,11 +84,11 @@ def repetition_time_of(path: Path, header: nibabel.Nifti1Header) -> float:
             expected=PLAUSIBLE_TR,
             remedy="State it in seconds (repetition_time=), or put RepetitionTime into a JSON file beside the image.",
         )
-    if max(plausible) > 1.01 * min(plausible):
+    if not agree(plausible[0], plausible[-1], num_volumes):
         raise RecordingError(
             path,
-            found=stated,
-            expected="values that agree within 1 %",
+            found=f"{stated}: {abs(plausible[0] - plausible[-1]) * (num_volumes - 1):g} s over {num_volumes} volumes",
+            expected=f"values that agree within 1 %, and within {LARGEST_SHIFT:g} repetition times at the last volume",
             remedy="Find out which one the scanner used, and state it in seconds (repetition_time=).",
         )
     return plausible[0]
