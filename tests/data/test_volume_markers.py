@@ -148,6 +148,16 @@ def test_a_stated_onset_is_compared_with_markers_that_are_there():
     assert found.reason.endswith("as 'T' confirms")
 
 
+@pytest.mark.parametrize("name", ["New Segment/", "boundary", "BAD boundary", "Stimulus/boundary"])
+def test_a_stated_onset_does_not_reach_over_a_break(name):
+    for harmless in (0.0, -3.0, 9.0):
+        assert stated_alignment(recording({name: [harmless]}), 0.5, 5, TR).offset == 0.5
+    with pytest.raises(RecordingError, match=rf"'{name}' at 4\.000 s, where the recording was interrupted"):
+        stated_alignment(recording({name: [0.0, 4.0]}), 0.5, 5, TR)
+    marked = recording({name: [0.0, 4.0], "T": VOLUMES})
+    assert stated_alignment(marked, 7.5, 100, TR).warnings == ()
+
+
 def test_spans():
     assert spans([]) == ""
     assert spans([0, 1, 2, 5, 8, 9]) == "0-2, 5, 8-9"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fnmatch
+import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ SPACING_TOLERANCE = 0.01  # share of the repetition time, of a single step
 MEAN_TOLERANCE = 0.005  # share of the repetition time, of the mean step: a clock that lies, not one that drifts
 MAX_FILLED_SHARE = 0.05  # dropped markers that may be filled, of all
 DRIFT_WORTH_A_WARNING = 0.1  # repetition times over the whole run
+BREAK = re.compile(r"New Segment/.*|(.*[^a-z])?boundary", re.IGNORECASE)  # of BrainVision; of EEGLAB and MNE
 CLOCK = "SyncStatus/"  # the amplifier's clock: as regular as a scanner, and none
 
 
@@ -74,6 +76,9 @@ def stated_alignment(
         num_volumes (`int`): stored volumes.
         repetition_time (`float`): seconds between them.
         origin (`str`): where the constant comes from, for the reason.
+
+    Raises:
+        RecordingError: when the recording was interrupted before the last volume, and no marker confirms the onsets.
     """
     reason = f"{origin}: the first volume at {first_volume:.3f} s, then one every {repetition_time:g} s"
     warnings: tuple[str, ...] = ("no volume marker confirms the onsets; an error in the first one shifts every pair",)
@@ -84,9 +89,12 @@ def stated_alignment(
             reason, warnings = f"{reason}, as {marker} confirms", ()
         else:
             warnings = (f"{marker} contradicts it: by that marker the first volume is at {marked.offset:.3f} s",)
+    onsets = first_volume + repetition_time * np.arange(num_volumes)
+    if warnings:
+        _refuse_breaks(recording, onsets[-1])
     return Alignment(
         marker=None,
-        onsets=first_volume + repetition_time * np.arange(num_volumes),
+        onsets=onsets,
         offset=first_volume,
         spacing=repetition_time,
         drift=0.0,
@@ -95,6 +103,19 @@ def stated_alignment(
         reason=reason,
         warnings=warnings,
     )
+
+
+def _refuse_breaks(recording: EEGRecording | EEGFile, last: float) -> None:
+    """Behind a break of unknown length no constant says when a volume is; the first sample's own marker is none."""
+    after = 0.5 / recording.sampling_rate
+    breaks = [m for m in recording.markers if after < m.onset <= last and BREAK.fullmatch(m.description)]
+    if breaks:
+        raise RecordingError(
+            recording.source,
+            found=f"{breaks[0].description!r} at {breaks[0].onset:.3f} s, where the recording was interrupted",
+            expected=f"EEG without a break until the last volume at {last:.3f} s, where its onset is stated",
+            remedy="Give the part without breaks, or EEG with volume markers.",
+        )
 
 
 def find_alignment(
