@@ -68,10 +68,10 @@ def read_bold(path: str | os.PathLike, *, repetition_time: float | None = None, 
 
     Args:
         path (`str` or `os.PathLike`): the image.
-        repetition_time (`float`, *optional*): in seconds, instead of what header and sidecar say. By default it is
-            the header's; the `RepetitionTime` of a JSON sidecar of the same name is used where the header's is
-            missing or implausible, and must otherwise agree with it within 1 %, and within 0.1 repetition times at
-            the last volume.
+        repetition_time (`float`, *optional*): in seconds, instead of what header and sidecar say. By default it is the
+            header's; the `RepetitionTime` of its JSON sidecar (of the same name, or inherited in a BIDS tree) is used
+            where the header's is missing or implausible, and must otherwise agree with it within 1 %, and within 0.1
+            repetition times at the last volume.
         allow_single (`bool`): accept one volume (such as a mean volume); it has no repetition time unless stated.
 
     Returns:

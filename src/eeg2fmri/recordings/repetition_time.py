@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from numbers import Real
@@ -12,8 +11,8 @@ from typing import TypeGuard
 import nibabel
 import numpy as np
 
-from ..errors import FileError, InputError, RecordingError
-from .pointers import check_file
+from ..errors import InputError, RecordingError
+from .sidecars import read_json, sidecars_of
 
 SECONDS_PER_UNIT = {0: 1.0, 8: 1.0, 16: 1e-3, 24: 1e-6}  # NIfTI time units: unknown, s, ms, us
 TIME_UNITS_MASK = 0x38
@@ -58,7 +57,7 @@ def check_repetition_time(repetition_time: object) -> None:
 
 
 def repetition_time_of(path: Path, header: nibabel.Nifti1Header, num_volumes: int) -> float:
-    """The time between two volumes, from the header, checked against the JSON sidecar of the same name.
+    """The time between two volumes, from the header, checked against its JSON sidecars.
 
     Args:
         path (`Path`): the image.
@@ -71,7 +70,7 @@ def repetition_time_of(path: Path, header: nibabel.Nifti1Header, num_volumes: in
     Raises:
         RecordingError: no plausible value, or two that differ by more than 1 %, or by 0.1 repetition times at the last
             volume.
-        FileError: the sidecar is a pointer or no JSON.
+        FileError: a sidecar is a pointer or no JSON.
     """
     in_header, in_sidecar = _header_repetition_time(header), _sidecar_repetition_time(path)
     stated = f"a repetition time of {in_header:g} s in the header"
@@ -100,22 +99,15 @@ def _header_repetition_time(header: nibabel.Nifti1Header) -> float:
     return round(float(str(np.float32(header["pixdim"][4]))) * seconds, 9)
 
 
+def bold_sidecars(path: Path) -> list[Path]:
+    """The JSON sidecars of an image, the most general first: those of a BIDS tree, and that of the same name."""
+    namesake = path.absolute().with_name(path.name.removesuffix(".gz").removesuffix(".nii") + ".json")
+    inherited = [sidecar for sidecar in sidecars_of(path, "bold", ".json") if sidecar != namesake]
+    return [*inherited, namesake] if os.path.lexists(namesake) else inherited
+
+
 def _sidecar_repetition_time(path: Path) -> float | None:
-    sidecar = path.with_name(path.name.removesuffix(".gz").removesuffix(".nii") + ".json")
-    if not os.path.lexists(sidecar):
-        return None
-    try:
-        content = json.loads(check_file(sidecar).read_bytes())
-    except FileError:
-        raise
-    except (OSError, ValueError, RecursionError) as error:
-        raise FileError(
-            sidecar,
-            found=f"no readable JSON ({error})",
-            expected="the image's BIDS sidecar",
-            remedy="Repair the file, or remove it when the image's header is right.",
-        ) from error
-    value = content.get("RepetitionTime") if isinstance(content, dict) else None
+    value, sidecar = read_json(bold_sidecars(path)).get("RepetitionTime", (None, path))
     if value is not None and not is_number(value):
         raise RecordingError(
             sidecar,
