@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from eeg2fmri.data.alignment import covered, volume_onsets
+from eeg2fmri.data.alignment import volume_onsets
 from eeg2fmri.errors import RecordingError
 from eeg2fmri.recordings.eeg import EEGRecording, Marker
 
@@ -41,8 +41,3 @@ def test_a_named_marker_decides_between_two_that_fit():
 def test_markers_that_do_not_fit_are_listed_and_never_cut(markers):
     with pytest.raises(RecordingError, match=r"x\.vhdr: found 0 fitting markers.*300 events 2\.16 s apart"):
         volume_onsets(recording(**markers), 300, 2.16)
-
-
-def test_a_volume_needs_its_whole_window():
-    onsets = np.array([19.9, 20.0, 30.0, 40.0, 40.1])
-    assert covered(onsets, -20.0, 0.0, 40.0).tolist() == [False, True, True, True, False]

@@ -22,6 +22,7 @@ from eeg2fmri.data.stored_run import run_arrays
 from eeg2fmri.errors import FileError, InputError, RecordingError
 from eeg2fmri.files import sha256
 from eeg2fmri.recordings.layouts import find_bids_runs
+from tiny_files import write_eeg
 from tiny_pairs import EEG, GRID, contents, tiny_processors, tiny_run, tiny_study, train_on
 
 
@@ -199,6 +200,23 @@ def test_what_a_killed_build_left_is_not_used_when_anything_has_changed(tmp_path
     assert contents(resumed) == contents(build(runs, tmp_path / "fresh", **options))
 
 
+def test_markers_of_another_recording_are_a_source_too(tmp_path, monkeypatch):
+    """The raw recording gives every onset of preprocessed EEG: with other markers nothing that was made holds."""
+    run = tiny_run(tmp_path, "A")
+    raw = write_eeg(tmp_path / "raw.vhdr", [(1.5 + k, "Response/R128") for k in range(30)])
+    run = dataclasses.replace(run, markers_from=raw, markers_shift=-1.0)
+    killed_after(1, monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        build([run, dataclasses.replace(run, name="sub-A_task-other")], tmp_path / "pairs")
+    raw.with_suffix(".vmrk").write_text(raw.with_suffix(".vmrk").read_text() + "\n")
+    made = killed_after(9, monkeypatch)
+    folder = build([run], tmp_path / "pairs")
+    assert len(made) == 1
+    (entry,) = json.loads((folder / "index.json").read_text())["runs"]
+    names = [source["path"].rpartition("/")[2] for source in entry["sources"]]
+    assert names == ["A.vhdr", "A.eeg", "A.vmrk", "raw.vhdr", "raw.vmrk", "A.nii.gz"]
+
+
 def test_who_waited_uses_the_finished_dataset_or_says_that_it_is_another(study, tiny, tmp_path, monkeypatch):
     @contextlib.contextmanager
     def finished_meanwhile(path):
@@ -280,3 +298,16 @@ def test_runs_of_another_space_are_named(study, tmp_path):
     eeg, volume = tiny_processors(space="mni")
     with pytest.raises(RecordingError, match=r"sub-C_task-rest: sub-C_task-rest: found the affine"):
         build_pairs(runs, tmp_path / "p", eeg_processor=eeg, volume_processor=volume, split=train_on("A", "B", "C"))
+
+
+def test_a_run_that_is_stored_mirrored_is_named(study, tmp_path):
+    """In native space no grid is shared, but left must be left in all runs."""
+    image = nibabel.load(study[1].bold)
+    mirrored = tmp_path / "mirrored.nii.gz"
+    affine = image.affine @ np.diag([-1, 1, 1, 1]) + np.array([[0, 0, 0, 42.0], *np.zeros((3, 4))])
+    nibabel.save(nibabel.Nifti1Image(np.asarray(image.dataobj)[::-1], affine, image.header), mirrored)
+    runs = [study[0], dataclasses.replace(study[1], bold=mirrored), study[2]]
+    with pytest.raises(RecordingError, match=r"sub-B_task-rest: found voxel axes in the order LAS; expected RAS"):
+        build(runs, tmp_path / "pairs")
+    skipped = build(runs, tmp_path / "skipped", skip_invalid=True, split=train_on("A", "C"))
+    assert PairedDataset(skipped).subjects == ["A", "C"]

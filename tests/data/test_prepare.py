@@ -107,6 +107,14 @@ def test_a_dataset_without_a_usable_run_is_refused_whatever_is_asked(dataset, re
         prepare(dataset, recipe, skip_invalid=True)
 
 
+def test_where_every_run_is_incomplete_all_are_named(tmp_path):
+    for subject in ("32", "35"):
+        write_run(tmp_path / f"fMRI/{subject}/1_rest_with_cross.nii.gz")
+    with pytest.raises(RecordingError, match=r"2 that can't be used beside 0(.|\n)*sub-32_.*no EEG(.|\n)*sub-35"):
+        prepare_dataset(tmp_path, tmp_path / "pairs", layout="noddi", skip_invalid=True)
+    assert not (tmp_path / "pairs").exists()
+
+
 def shifted(run, folder, dropped=()):
     """The run with EEG in front of the scan, as a continuous recording has it, and some markers dropped."""
     recording = read_eeg(run.eeg)
@@ -178,3 +186,12 @@ def test_eeg_that_holds_no_window_is_named(tmp_path):
     processor = EEGProcessor(**{**EEG, "electrodes": list(ELECTRODES), "sampling_rate": 100.0})
     with pytest.raises(RecordingError, match=r"6\.000 s of EEG, which holds the windows of 0 volumes"):
         align_run(run, processor)
+
+
+def test_a_recipe_for_another_repetition_time_is_refused(dataset, recipe):
+    """A pipeline that is trained on the pairs would make volumes as often as the recipe says."""
+    recipe.write_text(json.dumps({"eeg_processor": EEG, "volume_processor": {**VOLUME, "repetition_time": 2.5}}))
+    with pytest.raises(
+        RecordingError, match=r"3 that can't be used(.|\n)*time of 2 s; expected 2\.5 s, as the recipe"
+    ):
+        prepare(dataset, recipe)

@@ -85,7 +85,9 @@ def test_a_group_with_another_montage_and_repetition_time(tmp_path):
     volume = VolumeProcessor(
         mode="minmax_volume", sample_size=(16, 32, 32), grid_shape=(32, 32, 16), repetition_time=2.0
     )
-    path, _ = prepare_dataset(root, tmp_path / "pairs", processors=(eeg, volume), num_validation=0, num_test=0)
+    path, (remark,) = prepare_dataset(root, tmp_path / "pairs", processors=(eeg, volume), num_validation=0, num_test=0)
+    assert remark.kind == "remark"
+    assert "a repetition time of 1.5 s where the pipeline's is 2 s" in remark.reason
     dataset = PairedDataset(path)
     assert set(mini.electrodes) - set(other.electrodes) == {"F7", "F8", "O1", "O2"}
     assert dataset[0]["eeg"].shape == (1, 16, 8, 4)

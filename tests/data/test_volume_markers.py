@@ -39,6 +39,23 @@ def test_a_marker_is_named_wholly_in_short_or_by_a_pattern(named):
         find_alignment(twins, 100, TR, marker="R12")
 
 
+def test_the_amplifier_s_clock_is_no_volume_marker_unless_it_is_named():
+    clock = 1.2 + TR * np.arange(100)
+    found = find_alignment(recording({"T": np.delete(VOLUMES, 50), "SyncStatus/Sync On": clock}), 100, TR)
+    assert (found.marker, found.filled) == ("T", (50,))
+    alone = recording({"SyncStatus/Sync On": clock})
+    with pytest.raises(RecordingError, match="0 fitting markers among 'SyncStatus/Sync On'"):
+        find_alignment(alone, 100, TR)
+    assert find_alignment(alone, 100, TR, marker="Sync On").offset == pytest.approx(1.2)
+
+
+def test_a_whole_train_does_not_beat_one_with_dropped_markers():
+    both = recording({"T": np.delete(VOLUMES, 50), "Clock/C": 1.2 + TR * np.arange(100)})
+    with pytest.raises(RecordingError, match=r"2 fitting markers \('Clock/C', 0 dropped, 'T', 1 dropped\).*Name the"):
+        find_alignment(both, 100, TR)
+    assert find_alignment(both, 100, TR, marker="T").filled == (50,)
+
+
 @pytest.mark.parametrize("dropped", [[50], [1, 2, 3], [10, 40, 41, 77, 98]])
 def test_dropped_markers_are_filled_and_said(dropped):
     found = find_alignment(recording({"T": np.delete(VOLUMES, dropped)}), 100, TR)
@@ -129,6 +146,16 @@ def test_a_stated_onset_is_compared_with_markers_that_are_there():
     found = stated_alignment(recording({"T": VOLUMES}), 7.501, 100, TR)
     assert found.warnings == ()
     assert found.reason.endswith("as 'T' confirms")
+
+
+@pytest.mark.parametrize("name", ["New Segment/", "boundary", "BAD boundary", "Stimulus/boundary"])
+def test_a_stated_onset_does_not_reach_over_a_break(name):
+    for harmless in (0.0, -3.0, 9.0):
+        assert stated_alignment(recording({name: [harmless]}), 0.5, 5, TR).offset == 0.5
+    with pytest.raises(RecordingError, match=rf"'{name}' at 4\.000 s, where the recording was interrupted"):
+        stated_alignment(recording({name: [0.0, 4.0]}), 0.5, 5, TR)
+    marked = recording({name: [0.0, 4.0], "T": VOLUMES})
+    assert stated_alignment(marked, 7.5, 100, TR).warnings == ()
 
 
 def test_spans():

@@ -30,6 +30,15 @@ def noise(seconds=30, rate=100.0, electrodes=FEW, seed=0):
     return EEGRecording(signals, tuple(electrodes), rate)
 
 
+def test_a_volume_needs_its_whole_window_but_for_rounding():
+    processor = small()
+    onsets = np.array([np.nan, 5.9, 6.0, 20.0, 40.0, 40.1])
+    assert processor.covers(onsets, 40.0).tolist() == [False, False, True, True, True, False]
+    processor = small(sampling_rate=200.0, num_windows=14, window_start=-19.6)
+    assert 14 * 1.4 < 19.6
+    assert processor.covers(1.4 * np.arange(16), 60.0).tolist() == [False] * 14 + [True] * 2
+
+
 class TestSpectra:
     def test_the_papers_shape(self):
         processor = EEGProcessor()

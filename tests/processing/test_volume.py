@@ -239,6 +239,37 @@ def test_training_runs_in_mni_space_share_one_affine():
     np.testing.assert_array_equal(make_processor().fit(runs).template_affine, AFFINE)
 
 
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1)])
+@pytest.mark.parametrize("flips", [(1, 1, 1), (-1, 1, 1), (-1, -1, 1)])
+def test_a_native_run_is_turned_to_the_template_s_axes(order, flips):
+    """However a person's image is stored, left stays left: in the model's input and in the image that comes back."""
+    run = make_run()
+    axes = np.column_stack([np.argsort(order), np.array(flips)[np.argsort(order)]])
+    stored = BOLDRun(
+        nibabel.apply_orientation(run.volumes, axes),
+        AFFINE @ nibabel.orientations.inv_ornt_aff(axes, run.volumes.shape[:3]),
+        2.0,
+    )
+    processor = make_processor().fit([run])
+    reference, own = processor.reference(stored), processor.reference(run)
+    np.testing.assert_array_equal(processor.preprocess(stored, reference), processor.preprocess(run, own))
+    np.testing.assert_allclose(reference.affine, AFFINE, atol=1e-12)
+    if order == (0, 1, 2) and flips != (1, 1, 1):
+        with pytest.raises(RecordingError, match=r"array: found voxel axes in the order ...; expected LAS, as run 0"):
+            make_processor().fit([run, stored])
+
+
+def test_a_tilt_turns_no_axis():
+    """Between 40 and 50 degrees the nearest axis of the scanner changes, and the grid's own do not."""
+    tilted = []
+    for degrees in (40, 50):
+        sine, cosine = np.sin(np.deg2rad(degrees)), np.cos(np.deg2rad(degrees))
+        tilted.append(np.array([[1, 0, 0, 0], [0, cosine, -sine, 0], [0, sine, cosine, 0], [0, 0, 0, 1]]) @ AFFINE)
+    assert nibabel.aff2axcodes(tilted[0]) != nibabel.aff2axcodes(tilted[1])
+    processor = make_processor().fit([make_run(affine=affine) for affine in tilted])
+    np.testing.assert_array_equal(processor.reference(make_run(affine=tilted[1])).affine, tilted[1])
+
+
 def test_a_failed_fit_leaves_the_template_alone():
     processor = make_processor(space="mni").fit([make_run()])
     before = processor.template_mean

@@ -164,6 +164,18 @@ def test_repetition_time_of_header_and_sidecar(tmp_path, image_bytes, in_header,
         assert read_bold(path).repetition_time == pytest.approx(expected, abs=1e-9)
 
 
+@pytest.mark.parametrize(("in_sidecar", "fits"), [(2.0006, True), (2.0007, False), (2.018, False)])
+def test_a_small_difference_of_repetition_times_adds_up_over_a_long_run(tmp_path, in_sidecar, fits):
+    """Without markers the repetition time alone places the volumes: 2.018 s are 5.4 s over 300 of 2 s."""
+    write_bold(bold_image(np.ones((2, 2, 2, 300)), AFFINE, 2.0), tmp_path / "run.nii")
+    (tmp_path / "run.json").write_text(json.dumps({"RepetitionTime": in_sidecar}))
+    if fits:
+        assert read_bold(tmp_path / "run.nii").repetition_time == 2.0
+    else:
+        with pytest.raises(RecordingError, match=r"s over 300 volumes; expected values that agree within 1 %, and"):
+            read_bold(tmp_path / "run.nii")
+
+
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[" * 100_000, b"/annex/objects/KEY"])
 def test_a_damaged_sidecar_is_named(tmp_path, image_bytes, content):
     (tmp_path / "run.nii").write_bytes(image_bytes)

@@ -91,6 +91,7 @@ class TestBrainVision:
             ("INT_16", "INT_64"),
             ("MULTIPLEXED", "SIDEWAYS"),
             ("DataFormat=BINARY", "DataFormat=ASCII"),
+            ("DataFormat=BINARY", "DataFormat=BINARY\nSegmentationType=MARKERBASED\nSegmentDataPoints=50"),
             ("Ch2=", "Ch1="),
             ("Ch2=", "Ch9="),
             ("Cz,,0.1,", "Cz,,0,"),

@@ -18,7 +18,7 @@ from ..recordings.scanner_artifacts import ArtifactCorrection, read_without_arti
 from .calhas import CALHAS, NUM_WINDOWS, calhas_pairs
 from .volume_markers import Alignment, find_alignment, spans, stated_alignment
 
-__all__ = ["AlignedRun", "Alignment", "Timing", "align_run", "covered", "find_alignment", "volume_onsets"]
+__all__ = ["AlignedRun", "Alignment", "Timing", "align_run", "find_alignment", "volume_onsets"]
 
 PRESETS = ("aligned", "calhas")
 
@@ -96,7 +96,7 @@ def align_run(run: RunFiles, eeg_processor: EEGProcessor, timing: Timing | None 
         alignment = _alignment(run, timing, file, bold.num_volumes, repetition_time)
     recording, artifacts = _recording(run, file, alignment)
     onsets = alignment.onsets[candidates]
-    whole = covered(onsets, config.window_start, config.window_stop, recording.duration)
+    whole = eeg_processor.covers(onsets, recording.duration)
     if not whole.any() or (timing.preset == "calhas" and not whole.all()):
         raise RecordingError(
             recording.source,
@@ -119,11 +119,6 @@ def volume_onsets(
         RecordingError: when no marker, or more than one, fits; all markers are listed.
     """
     return find_alignment(recording, num_volumes, repetition_time, marker=marker).onsets
-
-
-def covered(onsets: np.ndarray, window_start: float, window_stop: float, duration: float) -> np.ndarray:
-    """Which volumes have their whole EEG window inside a recording of `duration` seconds, as a boolean `[N]`."""
-    return (onsets + window_start >= 0) & (onsets + window_stop <= duration)
 
 
 def _marked_file(run: RunFiles) -> EEGFile:

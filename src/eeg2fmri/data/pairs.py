@@ -37,10 +37,12 @@ from .. import __version__
 from ..errors import EEG2fMRIError, FileError, RecordingError
 from ..files import publish_file, resumable_folder, sha256
 from ..processing.eeg import EEGProcessor
-from ..processing.reference import check_overlap, same_affine
+from ..processing.grids import same_axes
+from ..processing.reference import check_overlap, other_axes, same_affine
 from ..processing.volume import VolumeProcessor
 from ..recordings.layouts import RunFiles, RunProblem
-from .alignment import Timing, align_run
+from ..recordings.repetition_time import agree
+from .alignment import AlignedRun, Timing, align_run
 from .checks import RunReport, report_run
 from .index import FORMAT_VERSION, INDEX_NAME, pairs_of, read_index, write_json
 from .provenance import describe_sources, run_key
@@ -91,7 +93,8 @@ def build_pairs(
     """
     output, source = Path(output), dict(source or {})
     timing = Timing() if timing is None else timing
-    if not any(problem.kind == "invalid" for problem in problems):  # they are all named together, at the end
+    # Where there are unusable runs, or none at all, they are all named together, at the end.
+    if runs and not any(problem.kind == "invalid" for problem in problems):
         _subjects(split, [run.subject for run in runs])  # what can't be split is refused before hours of work
     settings = {
         "format_version": FORMAT_VERSION,
@@ -115,11 +118,12 @@ def build_pairs(
         parallel = Parallel(n_jobs=num_jobs, return_as="generator")
         results = parallel(delayed(_finished_run)(run, folder, *processors, timing, settings) for run in runs)
         finished, invalid = _sorted_out(tqdm(results, total=len(runs), desc="Pairs", unit="run"), runs)
-        if volume_processor.config.space == "mni":
-            invalid += _misplaced(folder, [run["entry"] for run in finished.values()])
+        invalid += _misplaced(folder, [run["entry"] for run in finished.values()], volume_processor.config.space)
         for problem in invalid:
             finished.pop(problem.run, None)
         problems = [*problems, *invalid]
+        if keep_statistics:
+            problems += _other_repetition_times(finished, volume_processor)
         _refuse_invalid(problems, len(finished), skip_invalid)
         entries = [run["entry"] for run in finished.values()]
         index = {**settings, "runs": entries}
@@ -151,6 +155,8 @@ def _finished_run(
         if finished is not None:
             return finished
         aligned = align_run(run, eeg_processor, timing)
+        if "statistics" not in settings:
+            _check_repetition_time(aligned, volume_processor)
         report = report_run(run, aligned, eeg_processor)
         arrays, reference = run_arrays(aligned, eeg_processor, volume_processor)
         described = describe_sources(run, _root(settings["source"]))
@@ -174,6 +180,33 @@ def _finished_run(
     return finished
 
 
+def _check_repetition_time(aligned: AlignedRun, volume_processor: VolumeProcessor) -> None:
+    """A recipe's repetition time is what the trained pipeline takes for its own."""
+    stated = volume_processor.config.repetition_time
+    if not agree(aligned.repetition_time, stated, aligned.bold.num_volumes):
+        raise RecordingError(
+            aligned.bold.source,
+            found=f"a repetition time of {aligned.repetition_time:g} s",
+            expected=f"{stated:g} s, as the recipe's volume_processor says",
+            remedy="Correct the recipe's repetition_time, or the image's, or prepare such runs by themselves.",
+        )
+
+
+def _other_repetition_times(finished: Mapping[str, Any], volume_processor: VolumeProcessor) -> list[RunProblem]:
+    """Remarks on runs whose repetition time is not the published pipeline's, which stays as it is."""
+    own = volume_processor.config.repetition_time
+    return [
+        RunProblem(
+            name,
+            f"a repetition time of {run['entry']['repetition_time']:g} s where the pipeline's is {own:g} s; that one "
+            "stays its default, so generate with onsets= or repetition_time= for such data",
+            "remark",
+        )
+        for name, run in finished.items()
+        if not agree(run["entry"]["repetition_time"], own, run["report"]["num_volumes"])
+    ]
+
+
 def _stored_before(folder: Path, name: str, key: str) -> dict[str, Any] | None:
     """What a builder that was killed has finished of the same inputs and settings."""
     try:
@@ -186,24 +219,28 @@ def _stored_before(folder: Path, name: str, key: str) -> dict[str, Any] | None:
     return finished if unchanged else None
 
 
-def _misplaced(folder: Path, entries: Sequence[dict[str, Any]]) -> list[RunProblem]:
-    """Runs that are not in the space of most others: on another grid, or with the brain elsewhere."""
+def _misplaced(folder: Path, entries: Sequence[dict[str, Any]], space: str) -> list[RunProblem]:
+    """Runs that are not as most others: in MNI space on another grid or with the brain elsewhere, else turned."""
     references = [open_run(folder, entry).reference for entry in entries]
     if not references:
         return []
-    common = max(references, key=lambda own: sum(same_affine(own.affine, other.affine) for other in references))
+    same = same_affine if space == "mni" else same_axes
+    common = max(references, key=lambda own: sum(same(own.affine, other.affine) for other in references))
     template = replace(common, mask=np.mean([own.mask for own in references], axis=0) > 0.5)
     problems = []
     for own in references:
         try:
-            if not same_affine(own.affine, common.affine):
+            if not same_axes(own.affine, common.affine):
+                raise other_axes(own, common)
+            if space == "mni" and not same_affine(own.affine, common.affine):
                 raise RecordingError(
                     own.source,
                     found=f"the affine {own.affine.round(3).tolist()}",
                     expected=f"that of {common.source}, {common.affine.round(3).tolist()}",
                     remedy="Resample all runs to one grid, or use space='native'.",
                 )
-            check_overlap(own.mean, template, own.source)
+            if space == "mni":
+                check_overlap(own.mean, template, own.source)
         except RecordingError as error:
             problems.append(RunProblem(own.source, str(error), "invalid"))
     return problems
@@ -218,7 +255,8 @@ def _sorted_out(results: Iterable, runs: Sequence[RunFiles]) -> tuple[dict[str, 
 
 def _refuse_invalid(problems: Sequence[RunProblem], num_usable: int, skip_invalid: bool) -> None:
     """Name all runs that can't be used in one error, unless they may be skipped and some are left."""
-    listed = [problem for problem in problems if problem.kind == "invalid" or not num_usable]
+    kinds = ("invalid",) if num_usable else ("invalid", "incomplete")
+    listed = [problem for problem in problems if problem.kind in kinds]
     if num_usable and (skip_invalid or not listed):
         return
     raise RecordingError(

@@ -10,15 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from ..files import sha256
-from ..recordings.brainvision import read_header
+from ..recordings.brainvision import marker_file, read_header
 from ..recordings.layouts import RunFiles
+from ..recordings.repetition_time import bold_sidecars
+from ..recordings.sidecars import eeg_sidecar_files
 
-SIDECARS = {".set": ".fdt"}
+COMPANIONS = {".set": ".fdt"}
 _ENTITY = re.compile(r"(ses|task|run)-([A-Za-z0-9]+)")
 
 
 def source_files(run: RunFiles) -> list[Path]:
-    """All files that a run is read from: the EEG with its data and marker files, the image with its JSON sidecar.
+    """All files that a run is read from: the EEG with its data and marker files, the header and marker file of another
+    recording that its markers are taken from, the image, and the sidecars of both.
 
     Raises:
         FileError: when an EEG header can't be read.
@@ -27,8 +30,12 @@ def source_files(run: RunFiles) -> list[Path]:
     if run.eeg.suffix.lower() == ".vhdr":
         header = read_header(run.eeg)
         files += [path for path in (header.data_path, header.marker_path) if path is not None]
-    sidecars = [run.eeg.with_suffix(SIDECARS.get(run.eeg.suffix.lower(), run.eeg.suffix)), _json_of(run.bold)]
-    return [*files, *(path for path in sidecars if path.is_file() and path != run.eeg), run.bold]
+    if run.markers_from is not None:
+        files += [path for path in (run.markers_from, marker_file(run.markers_from)) if path is not None]
+    companion = run.eeg.with_suffix(COMPANIONS.get(run.eeg.suffix.lower(), run.eeg.suffix))
+    if companion != run.eeg and companion.is_file():
+        files.append(companion)
+    return [*files, *eeg_sidecar_files(run.eeg), *bold_sidecars(run.bold), run.bold]
 
 
 def run_key(run: RunFiles, settings: dict[str, Any]) -> str:
@@ -60,7 +67,3 @@ def _relative(path: Path, root: Path) -> str:
     """As a path from the root; absolute where a table names a file elsewhere."""
     path, root = path.absolute(), root.absolute()
     return str(path.relative_to(root)) if path.is_relative_to(root) else str(path)
-
-
-def _json_of(image: Path) -> Path:
-    return image.with_name(image.name.removesuffix(".gz").removesuffix(".nii") + ".json")

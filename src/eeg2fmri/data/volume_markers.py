@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fnmatch
+import re
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ SPACING_TOLERANCE = 0.01  # share of the repetition time, of a single step
 MEAN_TOLERANCE = 0.005  # share of the repetition time, of the mean step: a clock that lies, not one that drifts
 MAX_FILLED_SHARE = 0.05  # dropped markers that may be filled, of all
 DRIFT_WORTH_A_WARNING = 0.1  # repetition times over the whole run
+BREAK = re.compile(r"New Segment/.*|(.*[^a-z])?boundary", re.IGNORECASE)  # of BrainVision; of EEGLAB and MNE
+CLOCK = "SyncStatus/"  # the amplifier's clock: as regular as a scanner, and none
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,9 @@ def stated_alignment(
         num_volumes (`int`): stored volumes.
         repetition_time (`float`): seconds between them.
         origin (`str`): where the constant comes from, for the reason.
+
+    Raises:
+        RecordingError: when the recording was interrupted before the last volume, and no marker confirms the onsets.
     """
     reason = f"{origin}: the first volume at {first_volume:.3f} s, then one every {repetition_time:g} s"
     warnings: tuple[str, ...] = ("no volume marker confirms the onsets; an error in the first one shifts every pair",)
@@ -83,9 +89,12 @@ def stated_alignment(
             reason, warnings = f"{reason}, as {marker} confirms", ()
         else:
             warnings = (f"{marker} contradicts it: by that marker the first volume is at {marked.offset:.3f} s",)
+    onsets = first_volume + repetition_time * np.arange(num_volumes)
+    if warnings:
+        _refuse_breaks(recording, onsets[-1])
     return Alignment(
         marker=None,
-        onsets=first_volume + repetition_time * np.arange(num_volumes),
+        onsets=onsets,
         offset=first_volume,
         spacing=repetition_time,
         drift=0.0,
@@ -94,6 +103,19 @@ def stated_alignment(
         reason=reason,
         warnings=warnings,
     )
+
+
+def _refuse_breaks(recording: EEGRecording | EEGFile, last: float) -> None:
+    """Behind a break of unknown length no constant says when a volume is; the first sample's own marker is none."""
+    after = 0.5 / recording.sampling_rate
+    breaks = [m for m in recording.markers if after < m.onset <= last and BREAK.fullmatch(m.description)]
+    if breaks:
+        raise RecordingError(
+            recording.source,
+            found=f"{breaks[0].description!r} at {breaks[0].onset:.3f} s, where the recording was interrupted",
+            expected=f"EEG without a break until the last volume at {last:.3f} s, where its onset is stated",
+            remedy="Give the part without breaks, or EEG with volume markers.",
+        )
 
 
 def find_alignment(
@@ -106,16 +128,17 @@ def find_alignment(
 ) -> Alignment:
     """Find the volume markers and the onset of every stored volume.
 
-    The marker is the one whose events are `repetition_time` apart and as many as the stored volumes. Where none fits
-    exactly, one whose only gaps are whole numbers of repetition times is taken and filled, up to 5 % of the volumes.
-    With `lead_in`, the counts may differ: volumes without a marker then have no onset.
+    The marker is the only one whose events are `repetition_time` apart and as many as the stored volumes; gaps of
+    whole numbers of repetition times are filled, up to 5 % of the volumes. With `lead_in`, the counts may differ:
+    volumes without a marker then have no onset.
 
     Args:
         recording ([`EEGRecording`]): with its markers.
         num_volumes (`int`): stored volumes of the BOLD run.
         repetition_time (`float`): seconds between volumes.
         marker (`str`, *optional*): the marker's description (`"Response/R128"`), the part of it behind the slash
-            (`"T"`), or a pattern (`"*R128"`); by default every marker is considered.
+            (`"T"`), or a pattern (`"*R128"`); by default every marker is considered but the amplifier's clock
+            (`SyncStatus/*`).
         lead_in (`int`, *optional*): markers before the first stored volume (dummy scans that were not kept);
             negative: stored volumes before the first marker (EEG that starts later).
 
@@ -123,16 +146,14 @@ def find_alignment(
         RecordingError: when no marker, or more than one, fits; all markers are listed.
     """
     events = _by_description(recording.markers)
-    candidates = {name: times for name, times in events.items() if marker is None or _matches(name, marker)}
+    candidates = {name: times for name, times in events.items() if _may_be(name, marker)}
     # A marker's position is rounded to the EEG's samples, which are coarse beside 1 % of a short repetition time.
     tolerance = max(SPACING_TOLERANCE * repetition_time, 1 / recording.sampling_rate + 1e-9)
     trains = {name: _train(times, repetition_time, tolerance) for name, times in candidates.items()}
     fitting = {name: train for name, train in trains.items() if train is not None}
     fitting = {name: train for name, train in fitting.items() if _count_fits(train, num_volumes, lead_in)}
-    whole = {name: train for name, train in fitting.items() if not train.filled.any()}
-    fitting = whole or fitting
     if len(fitting) != 1:
-        raise _no_marker(recording, events, candidates, trains, len(fitting), num_volumes, repetition_time, lead_in)
+        raise _no_marker(recording, events, candidates, trains, fitting, num_volumes, repetition_time, lead_in)
     ((name, train),) = fitting.items()
     reason = f"{len(train.times)} events {repetition_time:g} s apart for {num_volumes} stored volumes"
     reason += ", the only such marker" if marker is None else f", named by {marker!r}"
@@ -146,7 +167,9 @@ def _by_description(markers: Sequence[Marker]) -> dict[str, np.ndarray]:
     return {name: np.asarray(times) for name, times in sorted(onsets.items())}
 
 
-def _matches(description: str, wanted: str) -> bool:
+def _may_be(description: str, wanted: str | None) -> bool:
+    if wanted is None:
+        return not description.startswith(CLOCK)
     short = description.rpartition("/")[2]
     return any(name.strip() == wanted.strip() or fnmatch.fnmatchcase(name, wanted) for name in (description, short))
 
@@ -222,7 +245,7 @@ def _no_marker(
     events: dict[str, np.ndarray],
     candidates: dict[str, np.ndarray],
     trains: dict[str, _Train | None],
-    num_fitting: int,
+    fitting: dict[str, _Train],
     num_volumes: int,
     repetition_time: float,
     lead_in: int | None,
@@ -231,7 +254,7 @@ def _no_marker(
     remedy = "Name the volume marker, and check that EEG and BOLD are of the same run and both complete."
     if all(len(times) < 2 for times in events.values()):
         remedy = "State when the first volume began (first_volume), or export the EEG with its markers."
-    elif num_fitting == 0 and lead_in is None:
+    elif not fitting and lead_in is None:
         # Markers that were dropped in the middle are no lead-in.
         counted = {**candidates, **{name: train.times for name, train in trains.items() if train is not None}}
         near = [times for times in counted.values() if 0 < abs(len(times) - num_volumes) <= num_volumes // 4]
@@ -242,9 +265,11 @@ def _no_marker(
                 f"{(num_volumes - 1) * repetition_time:.3f} s: state the lead-in ({difference} if the difference lies "
                 "at the start, 0 if at the end), or give the files of the same, complete run."
             )
+    named = ", ".join(f"{name!r}, {int(train.filled.sum())} dropped" for name, train in fitting.items())
+    named = f" ({named})" if named else ""
     return RecordingError(
         recording.source,
-        found=f"{num_fitting} fitting markers among {listing}, in {recording.duration:.3f} s of EEG",
+        found=f"{len(fitting)} fitting markers{named} among {listing}, in {recording.duration:.3f} s of EEG",
         expected=f"one marker with {num_volumes} events {repetition_time:g} s apart, one per stored volume, over "
         f"{(num_volumes - 1) * repetition_time:.3f} s",
         remedy=remedy,

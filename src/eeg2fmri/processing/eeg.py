@@ -22,6 +22,7 @@ from .eeg_checks import ELECTRODES, as_numpy, as_onsets, check_config
 from .moments import SpectralMoments, mean_and_scale
 from .spectra import amplitudes, as_channels, resample, whiten
 
+ROUNDING = 1e-6  # seconds, of onsets that are sums or were written as text
 VOLTS_TO_MICROVOLTS = 1e6
 
 
@@ -212,6 +213,19 @@ class EEGProcessor(ProcessorMixin):
             )
         return -self.config.window_start + repetition_time * np.arange(count)
 
+    def covers(self, onsets: np.ndarray, duration: float) -> np.ndarray:
+        """Which volumes have their whole EEG window inside a recording.
+
+        Args:
+            onsets (`np.ndarray` of shape `[volume]`): seconds from the first sample; NaN where unknown.
+            duration (`float`): of the recording, seconds.
+
+        Returns:
+            `np.ndarray` of shape `[volume]`: bool. What leaves the recording by rounding alone is inside.
+        """
+        start, stop = onsets + self.config.window_start, onsets + self.config.window_stop
+        return (start >= -ROUNDING) & (stop <= duration + ROUNDING)
+
     def columns(self, onsets: Sequence[float] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Step 3: which columns the volumes need.
 
@@ -339,9 +353,7 @@ class EEGProcessor(ProcessorMixin):
         return read_eeg(eeg)
 
     def _refuse_outside(self, recording: EEGRecording, onsets: np.ndarray) -> None:
-        start, stop = onsets + self.config.window_start, onsets + self.config.window_stop
-        slack = 1e-6  # seconds: the rounding of onsets that were written as text
-        outside = onsets[(start < -slack) | (stop > recording.duration + slack)]
+        outside = onsets[~self.covers(onsets, recording.duration)]
         if len(outside):
             raise RecordingError(
                 recording.source,

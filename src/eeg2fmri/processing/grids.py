@@ -1,10 +1,12 @@
-"""Volume grids: centre padding, trilinear resampling into another space, and resizing through the cosine transform.
+"""Volume grids: centre padding, the directions of axes, trilinear resampling into another space, and resizing through
+the cosine transform.
 
 All arrays here have the model's axes, `[..., z, y, x]`; shapes are (z, y, x) and affines map (x, y, z) indices to mm.
 """
 
 from __future__ import annotations
 
+import nibabel
 import numpy as np
 import scipy.fft
 import scipy.ndimage
@@ -26,6 +28,31 @@ def crop_centre(volumes: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     starts = [(old - size) // 2 for size, old in zip(shape, volumes.shape[-3:], strict=True)]
     z, y, x = (slice(start, start + size) for start, size in zip(starts, shape, strict=True))
     return volumes[..., z, y, x]
+
+
+def axes_between(affine: np.ndarray, to_affine: np.ndarray) -> np.ndarray:
+    """Which axis of another grid each of a grid's axes (x, y, z) runs along, and its direction: `[[axis, +-1], ...]`.
+
+    Measured between the grids and not against the scanner: a tilt of both by 45 degrees must not turn one of them.
+    """
+    directions = to_affine[:3, :3] / np.linalg.norm(to_affine[:3, :3], axis=0)
+    between = np.eye(4)
+    between[:3, :3] = np.linalg.inv(directions) @ affine[:3, :3]
+    return nibabel.io_orientation(between)
+
+
+def same_axes(affine: np.ndarray, to_affine: np.ndarray) -> bool:
+    """Whether x, y and z of two grids run along the same directions, at least more than along any other."""
+    return np.array_equal(axes_between(affine, to_affine), [[0, 1], [1, 1], [2, 1]])
+
+
+def reorient(volumes: np.ndarray, affine: np.ndarray, to_affine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Flip and swap the axes of `[volume, z, y, x]` to run as another grid's; the voxels stay where they are in mm."""
+    if same_axes(affine, to_affine):
+        return volumes, affine
+    axes = axes_between(affine, to_affine)
+    turned = nibabel.apply_orientation(volumes.T, axes).T
+    return turned, affine @ nibabel.orientations.inv_ornt_aff(axes, volumes.T.shape[:3])
 
 
 def resample(volumes: np.ndarray, affine: np.ndarray, to_affine: np.ndarray, to_shape: tuple[int, ...]):

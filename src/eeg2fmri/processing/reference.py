@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+import nibabel
 import numpy as np
 
 from ..errors import InputError, RecordingError
 from ..recordings.bold import BOLDRun
 from .filters import brain_mask
+from .grids import same_axes
 
 AFFINE_TOLERANCE = 1e-3  # mm
 SMALLEST_SCALE = 1e-3  # of the brain's median signal
@@ -55,11 +57,11 @@ def average(references: Iterable[VolumeReference], *, same_space: bool) -> Volum
 
     Args:
         references (iterable of `VolumeReference`): the runs' own, all of one shape.
-        same_space (`bool`): all affines must be those of the first.
+        same_space (`bool`): all affines must be those of the first; otherwise their axes' directions.
 
     Raises:
         InputError: there are none.
-        RecordingError: another affine than the first, or no voxel that most masks share.
+        RecordingError: another affine or orientation than the first, or no voxel that most masks share.
     """
     first, medians = None, []
     for own in references:
@@ -73,6 +75,8 @@ def average(references: Iterable[VolumeReference], *, same_space: bool) -> Volum
                 expected=f"that of {first.source}, {first.affine.round(3).tolist()}",
                 remedy="Resample all training runs to one grid, or fit with space='native'.",
             )
+        if not same_axes(own.affine, first.affine):
+            raise other_axes(own, first)
         medians.append(np.median(own.mean[own.mask]))
         mean += own.mean / medians[-1]
         relative += own.relative_scale() * own.mask
@@ -105,6 +109,17 @@ def within(own: VolumeReference, template: VolumeReference) -> VolumeReference:
 def same_affine(one: np.ndarray, other: np.ndarray) -> bool:
     """Whether two affines agree within 0.001 mm."""
     return np.allclose(one, other, rtol=0, atol=AFFINE_TOLERANCE)
+
+
+def other_axes(own: VolumeReference, common: VolumeReference) -> RecordingError:
+    """The error for a run whose voxel axes run elsewhere than the others': left would be taken for right."""
+    codes = ["".join(nibabel.aff2axcodes(reference.affine)) for reference in (own, common)]
+    return RecordingError(
+        own.source,
+        found=f"voxel axes in the order {codes[0]}",
+        expected=f"{codes[1]}, as {common.source} has them",
+        remedy="Store all runs in one orientation, e.g. with nibabel.as_closest_canonical or fslreorient2std.",
+    )
 
 
 def check_overlap(mean: np.ndarray, template: VolumeReference, source: str) -> None:

@@ -18,7 +18,7 @@ from ..recordings.repetition_time import PLAUSIBLE_TR, is_number, is_plausible
 from ..shapes import BOLDVolumes, ModelVolumes
 from .base import ProcessorMixin, refuse
 from .filters import brain_mask, remove_drift, smooth_inside
-from .grids import crop_centre, pad_centre, require_grid, resample, resize_through_dct, resized_affine
+from .grids import crop_centre, pad_centre, reorient, require_grid, resample, resize_through_dct, resized_affine
 from .reference import (
     FEWEST_VOLUMES,
     VolumeReference,
@@ -54,7 +54,8 @@ class VolumeProcessor(ProcessorMixin):
         smoothing_fwhm (`float`, *optional*): in mm; smooth the changes inside the run's own brain. `change` only.
         high_pass (`float`, *optional*): in Hz; take slower drifts (cosines) out of the changes. `change` only.
         space (`str`): `"native"`: every run has its own anatomy and affine, and only the grid's shape counts (the
-            paper). `"mni"`: all runs lie in the template's space; one on another grid is resampled to the template's.
+            paper); a run whose axes run elsewhere than the template's is flipped and turned to them. `"mni"`: all
+            runs lie in the template's space; one on another grid is resampled to the template's.
         resample (`str`): for native runs of another shape. `"none"`: an error; `"dct"`: resized through the cosine
             transform, as the paper's reference [24] does with XP-2.
         change_gain (`float`): of changes on their way back to BOLD; see `evaluation/calibration.py`. `change` only.
@@ -107,8 +108,8 @@ class VolumeProcessor(ProcessorMixin):
 
         Raises:
             InputError: no runs.
-            RecordingError: a run of fewer than 20 volumes, on another grid than configured, or, in MNI space, with
-                another affine than the first one.
+            RecordingError: a run of fewer than 20 volumes, on another grid than configured, with other axes than the
+                first one, or, in MNI space, with another affine.
         """
         return self.fit_references(self._measured(run, None) for run in runs)
 
@@ -298,7 +299,10 @@ class VolumeProcessor(ProcessorMixin):
             if volumes.shape[1:] != shape or not same_affine(affine, template.affine):
                 volumes, affine = resample(volumes, affine, template.affine, shape), template.affine
             check_overlap(self.pad(volumes.mean(axis=0, dtype=np.float64)), template, bold.source)
-        elif volumes.shape[1:] != shape:
+            return volumes, affine
+        if template is not None:
+            volumes, affine = reorient(volumes, affine, template.affine)
+        if volumes.shape[1:] != shape:
             if self.config.resample != "dct":
                 raise wrong_grid(bold, self.grid_shape)
             affine = resized_affine(affine, volumes.shape[1:], shape)

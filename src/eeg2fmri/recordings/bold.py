@@ -68,9 +68,10 @@ def read_bold(path: str | os.PathLike, *, repetition_time: float | None = None, 
 
     Args:
         path (`str` or `os.PathLike`): the image.
-        repetition_time (`float`, *optional*): in seconds, instead of what header and sidecar say. By default it is
-            the header's; the `RepetitionTime` of a JSON sidecar of the same name is used where the header's is
-            missing or implausible, and must otherwise agree with it within 1 %.
+        repetition_time (`float`, *optional*): in seconds, instead of what header and sidecar say. By default it is the
+            header's; the `RepetitionTime` of its JSON sidecar (of the same name, or inherited in a BIDS tree) is used
+            where the header's is missing or implausible, and must otherwise agree with it within 1 %, and within 0.1
+            repetition times at the last volume.
         allow_single (`bool`): accept one volume (such as a mean volume); it has no repetition time unless stated.
 
     Returns:
@@ -96,7 +97,7 @@ def read_bold(path: str | os.PathLike, *, repetition_time: float | None = None, 
             remedy="Give the 4-D image of the run, not its mean or a reference volume.",
         )
     if repetition_time is None and num_volumes > 1:
-        repetition_time = repetition_time_of(path, header)
+        repetition_time = repetition_time_of(path, header, num_volumes)
     return BOLDRun(_scaled(path, header, stored), _affine(path, header), repetition_time, str(path))
 
 

@@ -66,7 +66,7 @@ def read_header(path: str | os.PathLike) -> BrainVisionHeader:
     """
     path = check_file(path)
     sections = _sections(path)
-    common = sections.get("common infos", {})
+    common = _continuous(path, sections.get("common infos", {}))
     data_format = common.get("dataformat", "BINARY").upper()
     if data_format != "BINARY":
         remedy = "Export the recording as binary, or open it with MNE and pass the Raw object."
@@ -130,12 +130,21 @@ def read_markers_alone(path: str | os.PathLike) -> list[tuple[float, str]]:
     Raises:
         FileError: when header or marker file is missing, a pointer or damaged.
     """
-    path = check_file(path)
-    common = _sections(path).get("common infos", {})
-    marker_path = _companion(path, "MarkerFile", common, (".vmrk",))
+    path, marker_path = check_file(path), marker_file(path)
     if marker_path is None:
         return []
+    common = _continuous(path, _sections(path).get("common infos", {}))
     return _markers(marker_path, 1e6 / _number(path, "SamplingInterval", common), None)
+
+
+def marker_file(path: str | os.PathLike) -> Path | None:
+    """The marker file of a `.vhdr` header, whose signals need not be there; None where it has none.
+
+    Raises:
+        FileError: when either is missing, a pointer or damaged.
+    """
+    path = check_file(path)
+    return _companion(path, "MarkerFile", _sections(path).get("common infos", {}), (".vmrk",))
 
 
 def _markers(path: Path, sampling_rate: float, num_points: int | None) -> list[tuple[float, str]]:
@@ -190,6 +199,15 @@ def _sections(path: Path) -> dict[str, dict[str, str]]:
         found = " ".join(str(error).split())
         raise _damaged(path, found, "sections of key=value lines", "Download or export it again.") from error
     return {section.lower(): dict(parser[section]) for section in parser.sections()}
+
+
+def _continuous(path: Path, common: dict[str, str]) -> dict[str, str]:
+    """The header's common infos; cut into segments, samples no longer follow each other in time."""
+    segmentation = common.get("segmentationtype", "NOTSEGMENTED").strip()
+    if segmentation.upper() != "NOTSEGMENTED":
+        remedy = "Export the whole recording, without segmentation."
+        raise _damaged(path, f"SegmentationType={segmentation}", "SegmentationType=NOTSEGMENTED", remedy)
+    return common
 
 
 def _channels(path: Path, common: dict, lines: dict) -> tuple[tuple[str, ...], tuple[float, ...]]:

@@ -5,24 +5,27 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import mne
 import numpy as np
 
-from ..errors import FileError, InputError
+from ..errors import FileError, InputError, RecordingError
 from . import brainvision
-from .channels import ecg_channel, pick_electrodes, quiet_mne
+from .channels import canonical_name, ecg_channel, pick_electrodes, quiet_mne
 from .edf import check_edf
 from .eeglab import check_eeglab
 from .pointers import check_file
+from .sidecars import read_eeg_sidecars
 
 logger = logging.getLogger(__name__)
 
 FORMATS = (".vhdr", ".edf", ".bdf", ".gdf", ".set", ".fif", ".fif.gz", ".cnt", ".cdt", ".lay", ".nxe", ".eeg", ".data")
 # No format stores a sample in less than a bit or so: more samples than this come from a damaged header.
 MAX_SAMPLES_PER_BYTE = 16
+SAMPLING_TOLERANCE = 1e-3  # of the sampling rate, between file and sidecar
+DURATION_TOLERANCE = 1.0  # s; sidecars often have whole seconds
 
 
 @dataclass(frozen=True)
@@ -69,12 +72,15 @@ class EEGFile:
 def open_eeg(source: str | os.PathLike | mne.io.BaseRaw) -> EEGFile:
     """Open a recording and check everything but its samples.
 
+    In a BIDS tree its sidecars count too, inherited ones included: sampling rate and duration are compared, channels
+    with the status `bad` are left out, and events stand in for markers where the file has none.
+
     Args:
         source (`str`, `os.PathLike` or `mne.io.BaseRaw`): a file, or an object of MNE.
 
     Raises:
         FileError: when the file is missing, a pointer to its content, damaged, or in no known format.
-        RecordingError: when fewer than two channels are electrodes, or one is there twice.
+        RecordingError: when fewer than two channels are electrodes, one is there twice, or a sidecar contradicts it.
         InputError: when `source` is of another type.
     """
     if isinstance(source, mne.io.BaseRaw):
@@ -89,12 +95,43 @@ def open_eeg(source: str | os.PathLike | mne.io.BaseRaw) -> EEGFile:
     path = check_file(source)
     suffix = _checked_suffix(path)
     if suffix == ".vhdr":
-        return _of_brainvision(path)
+        return _as_described(_of_brainvision(path), path)
     if suffix in (".edf", ".bdf"):
         check_edf(path)
     if suffix == ".set":
         check_eeglab(path)
-    return _of_raw(_open_with_mne(path), str(path))
+    return _as_described(_of_raw(_open_with_mne(path), str(path)), path)
+
+
+def _as_described(file: EEGFile, path: Path) -> EEGFile:
+    """The file as its BIDS sidecars have it: without bad channels, with their events where it has no markers."""
+    said = read_eeg_sidecars(path)
+    for name, found, stated, tolerance in (
+        ("SamplingFrequency", file.sampling_rate, said.sampling_rate, SAMPLING_TOLERANCE * file.sampling_rate),
+        ("RecordingDuration", file.duration, said.duration, DURATION_TOLERANCE),
+    ):
+        if stated is not None and abs(found - stated) > tolerance:
+            unit = "Hz" if name == "SamplingFrequency" else "s"
+            raise RecordingError(
+                path,
+                found=f"{found:g} {unit} in the file and {name} {stated:g} {unit} in its JSON sidecar",
+                expected=f"values that agree within {tolerance:g} {unit}",
+                remedy="Find out which one is right: repair the sidecar, or give the whole recording.",
+            )
+    bad = {canonical_name(name) for name in said.bad}
+    kept = {name: channel for name, channel in file.electrodes.items() if name not in bad}
+    left_out = ", ".join(name for name in file.electrodes if name in bad)
+    if left_out:
+        logger.warning("%s: electrodes that channels.tsv marks as bad are left out: %s", path, left_out)
+    if len(kept) < 2:
+        raise RecordingError(
+            path,
+            found=f"{len(kept)} electrodes beside those that channels.tsv marks as bad ({left_out})",
+            expected="at least two",
+            remedy="Correct the column status, or leave the run out.",
+        )
+    markers = file.markers or tuple(Marker(onset, description) for onset, description in said.events)
+    return replace(file, electrodes=kept, markers=markers)
 
 
 def _of_brainvision(path: Path) -> EEGFile:

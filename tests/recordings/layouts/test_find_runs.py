@@ -73,6 +73,10 @@ def test_a_link_out_of_the_dataset_is_refused_and_one_within_is_not(bids, tmp_pa
     path.rename(inside)
     path.symlink_to(inside)
     assert len(find_runs(bids).runs) == 2
+    sidecar = bids / "sub-02/func/sub-02_task-rest_bold.json"
+    sidecar.symlink_to(tmp_path_factory.mktemp("elsewhere") / "store.json")
+    assert "a link out of the dataset" in problem(find_runs(bids)).reason
+    sidecar.unlink()
     inside.rename(outside)
     path.unlink()
     path.symlink_to(outside)

@@ -87,6 +87,22 @@ def test_a_number_that_is_none_is_named(home):
     assert "lead_in 'two'" in find_runs(path, "table").problems[0].reason
 
 
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ("R128,,1.5", "first_volume beside marker;"),
+        (",-2,1.5", "first_volume beside lead_in;"),
+        ("R128,-2,1.5", "beside marker and lead_in"),
+        (",,nan", "first_volume 'nan'"),
+    ],
+)
+def test_an_onset_that_a_marker_contradicts_is_named(home, fields, reason):
+    header = "eeg,bold,subject,run,marker,lead_in,first_volume"
+    search = find_runs(table(home, f"eeg/a.vhdr,bold/a.nii.gz,P1,1,{fields}", header=header), "table")
+    assert search.runs == ()
+    assert reason in search.problems[0].reason
+
+
 def test_a_run_that_is_listed_twice_is_nobody_s(home):
     search = find_runs(table(home, "eeg/a.vhdr,bold/a.nii.gz,P1,1", "eeg/b.vhdr,bold/b.nii.gz,P1,1"), "table")
     assert search.runs == ()

@@ -26,6 +26,16 @@ def put_signals(root, name, kinds=("raw", "preprocessed", "bold")):
         write_run(root / subject / "func" / f"{name}_bold.nii.gz")
 
 
+def test_raw_markers_are_not_taken_from_outside_the_dataset(tmp_path, tmp_path_factory):
+    put_signals(tmp_path, RUN)
+    assert find_runs(tmp_path, "xp2").runs[0].markers_from is not None
+    markers = tmp_path / "sub-xp201" / "eeg" / f"{RUN}_eeg.vmrk"
+    outside = tmp_path_factory.mktemp("elsewhere") / markers.name
+    markers.rename(outside)
+    markers.symlink_to(outside)
+    assert "a link out of the dataset" in problems(find_runs(tmp_path, "xp2"), "invalid")[RUN]
+
+
 @pytest.fixture
 def xp2(shared_data, tmp_path):
     """The real skeleton; every run that has a sidecar gets signals, but for run-04, which has no EEG, and pointers."""

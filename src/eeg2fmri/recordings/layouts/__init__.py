@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import EEG2fMRIError, FileError, InputError
-from ..brainvision import read_header
+from ..brainvision import marker_file, read_header
 from ..pointers import ANNEX_OBJECTS, check_file
+from ..repetition_time import bold_sidecars
+from ..sidecars import eeg_sidecar_files
 from .bids import find_bids_runs, search_bids
 from .noddi import search_noddi
 from .runs import RunFiles, RunProblem, RunSearch
@@ -80,6 +82,9 @@ def _why_not_at_hand(run: RunFiles, root: Path | None) -> str | None:
             companions = [path for path in (header.data_path, header.marker_path) if path is not None]
         else:
             companions = [path for path in (run.eeg.with_suffix(".fdt"),) if os.path.lexists(path)]
+        if run.markers_from is not None:
+            companions += [path for path in (run.markers_from, marker_file(run.markers_from)) if path is not None]
+        companions += [*eeg_sidecar_files(run.eeg), *bold_sidecars(run.bold)]
         if root is not None:
             for path in companions:
                 _refuse_outside(path, root)

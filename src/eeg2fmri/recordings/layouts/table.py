@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import os
 import re
 from collections.abc import Callable
@@ -28,7 +29,8 @@ def search_table(root: str | os.PathLike) -> RunSearch:
     """The runs of a CSV file with the columns `eeg`, `bold`, `subject` and `run`, one run a line.
 
     Optional columns: `marker`, `lead_in`, `first_volume`, `repetition_time` (see [`RunFiles`]); an empty field is as
-    none. Relative paths start at the CSV's folder and may not lead out of it; absolute paths are taken as they are.
+    none, and `first_volume` goes with neither `marker` nor `lead_in`. Relative paths start at the CSV's folder and may
+    not lead out of it; absolute paths are taken as they are.
 
     Args:
         root: the CSV file, with commas, UTF-8.
@@ -89,6 +91,11 @@ def _run(table: Path, row: dict[str, str]) -> RunFiles:
                 options[column] = kind(fields[column])
             except ValueError as error:
                 raise _wrong(table, f"{column} {fields[column]!r}", f"a number ({kind.__name__})") from error
+    if not math.isfinite(options.get("first_volume", 0.0)):
+        raise _wrong(table, f"first_volume {fields['first_volume']!r}", "a finite number of seconds")
+    beside = [column for column in ("marker", "lead_in") if column in options]
+    if "first_volume" in options and beside:
+        raise _wrong(table, f"first_volume beside {' and '.join(beside)}", "an onset or a marker, not both")
     name = f"sub-{fields['subject']}_run-{fields['run']}"
     return RunFiles(fields["subject"], name, _path(table, fields["eeg"]), _path(table, fields["bold"]), **options)
 
