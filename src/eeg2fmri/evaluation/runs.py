@@ -21,7 +21,8 @@ from ..errors import FileError, InputError, RecordingError
 from ..files import sha256
 from ..processing.eeg import EEGProcessor
 from ..processing.filters import brain_mask, remove_drift
-from ..recordings.bold import read_bold
+from ..processing.grids import resample, resize_through_dct
+from ..recordings.bold import BOLDRun, read_bold
 from ..recordings.eeg import read_eeg
 from .regions import find_regions
 
@@ -55,7 +56,10 @@ class DatasetRun:
         with safe_open(self._pairs, framework="numpy") as file:
             self.columns = file.get_tensor("index")
         self._check_measurement(bold_checksum(entry))
-        all_volumes, self.affine, self.repetition_time = self._read()
+        bold = self._read()
+        all_volumes, self.affine = self._volume_processor.to_grid(bold)
+        self.repetition_time: float = bold.repetition_time  # type: ignore[assignment]  # _read refuses None
+        self._recorded_affine = bold.affine
         self.num_volumes = len(all_volumes)
         self.own_mean = all_volumes[:NUM_CALIBRATION_VOLUMES].mean(axis=0)
         volumes = all_volumes[self.indices]
@@ -92,7 +96,7 @@ class DatasetRun:
             return file.get_tensor("spectra").astype(np.float32)
 
     def volumes(self) -> np.ndarray:
-        return self._read()[0][self.indices]
+        return self._volume_processor.to_grid(self._read())[0][self.indices]
 
     def calibration(self):
         """The run's first 30 volumes, as a recording."""
@@ -104,12 +108,13 @@ class DatasetRun:
         if self._truth is None:
             return None
         arrays, names, config = _read_truth(self._truth)
+        maps = self._on_grid(arrays["maps"])
         driven = [i for i, name in enumerate(names) if name != DARK_NETWORK]
         return Truth(
             latents=arrays["latents"].reshape(-1, arrays["latents"].shape[-1]).T.astype(np.float64),
             latent_times=arrays["latent_times"].astype(np.float64),
             change=config["level"]["change"] * arrays["coupled"][driven].T[self.indices],
-            maps=arrays["maps"][driven].transpose(0, 3, 2, 1),
+            maps=maps[driven],
         )
 
     @property
@@ -149,7 +154,7 @@ class DatasetRun:
                 remedy="Give the root that the dataset was prepared from, or prepare it again.",
             )
 
-    def _read(self) -> tuple[np.ndarray, np.ndarray, float]:
+    def _read(self) -> BOLDRun:
         bold = read_bold(self._bold)
         if bold.repetition_time is None:
             raise RecordingError(
@@ -158,18 +163,22 @@ class DatasetRun:
                 expected="one, without which no drift can be removed",
                 remedy="Write it into the header or the sidecar, and prepare the dataset again.",
             )
-        volumes, affine = self._volume_processor.to_grid(bold)
-        return volumes, affine, bold.repetition_time
+        return bold
 
     def _find_regions(self) -> Regions:
         maps = None
         if self._truth is not None:
             arrays, names, _ = _read_truth(self._truth)
-            maps = dict(zip(names, arrays["maps"].transpose(0, 3, 2, 1), strict=True))
-            if arrays["maps"].shape[1:] != self.mask.T.shape:  # the dataset was prepared on another grid
-                self._truth = maps = None
+            maps = dict(zip(names, self._on_grid(arrays["maps"]), strict=True))
         in_mni = self._volume_processor.config.space == "mni"
         return find_regions(self.mask, self.affine, maps=maps, in_mni=in_mni)
+
+    def _on_grid(self, maps: np.ndarray) -> np.ndarray:
+        """The truth's maps `[network, x, y, z]` as the volumes went to the dataset's grid, `[network, z, y, x]`."""
+        volumes, shape = maps.transpose(0, 3, 2, 1), self.mask.shape
+        if self._volume_processor.config.space == "mni":
+            return resample(volumes, self._recorded_affine, self.affine, shape)
+        return volumes if volumes.shape[1:] == shape else resize_through_dct(volumes, shape)
 
 
 def root_of(dataset: PairedDataset, root: Path | None) -> Path:

@@ -147,9 +147,7 @@ def _sources(
     if pipe.unet.config.conditioning != "ciim":
         reasons["attention"] = "the model has no CIIM: the EEG is added at every place alike"
     if not simulated:
-        reasons["truth"] = (
-            "the dataset is measured, or was prepared on another grid: its driving networks aren't known"
-        )
+        reasons["truth"] = "the dataset is measured: its driving networks aren't known"
     reference = runs[0].coupling[1] if runs[0].coupling is not None else DEFAULT_REFERENCE
     try:
         sources = Sources(pipe.eeg_processor.config.electrodes, reference, simulated)
