@@ -1,5 +1,6 @@
 """What a run of a paired dataset knows besides its volumes: the simulator's truth on any grid."""
 
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 
 from eeg2fmri import PairedDataset, VolumeProcessor
 from eeg2fmri.baselines.oracle import Oracle
+from eeg2fmri.errors import FileError
 from eeg2fmri.evaluation.runs import DatasetRun
 from eeg2fmri.recordings.bold import read_bold
 
@@ -48,3 +50,11 @@ def test_simulated_data_on_another_grid_keep_their_truth(place, test_part, space
     assert networks.sum() >= 3
     for region in np.flatnonzero(networks):
         assert np.corrcoef(predicted[:, region], expected[:, region])[0, 1] > 0.99
+
+
+def test_a_table_that_can_not_be_read_is_refused_before_anything_is_computed(place, tmp_path):
+    shutil.copytree(place.sim, tmp_path / "sim")
+    (tmp_path / "sim" / "task-rest_events.tsv").write_text("onset\tduration\ttrial_type\n2\tn/a\tTask\n")
+    with pytest.raises(FileError, match=r"task-rest_events.tsv: found 'n/a' for duration in line 2"):
+        place.evaluate(tmp_path / "out", root=tmp_path / "sim")
+    assert [path.name for path in tmp_path.iterdir()] == ["sim"]

@@ -6,7 +6,7 @@ import pytest
 from baselines.fake_runs import fake_run
 from eeg2fmri.errors import InputError
 from eeg2fmri.evaluation.collect import IMAGE_SCORES, RunResult
-from eeg2fmri.evaluation.scores import check_subjects, score_rows
+from eeg2fmri.evaluation.scores import check_subjects, check_timing, score_rows
 from eeg2fmri.evaluation.verdict import judge
 
 NUM_SUBJECTS = 8
@@ -121,3 +121,11 @@ def test_too_few_subjects_are_refused():
     check_subjects(list("abcdef"))
     with pytest.raises(InputError, match="test subjects: found 5"):
         check_subjects(list("abcdea"))
+
+
+def test_runs_of_several_repetition_times_are_named():
+    own_runs = runs()
+    check_timing(own_runs)
+    own_runs[3].repetition_time = 1.0
+    with pytest.raises(InputError, match=r"run-0 with a volume every 2 s, and run-3 with one every 1 s"):
+        check_timing(own_runs)

@@ -11,9 +11,9 @@ from ..errors import FileError, RecordingError
 from ..processing.reference import same_affine
 from ..recordings.bold import BOLDRun, read_bold
 from .runs import DatasetRun
+from .scores import TIME_TOLERANCE
 
 SUFFIXES = ("_bold.nii.gz", "_bold.nii", ".nii.gz", ".nii")
-TIME_TOLERANCE = 0.01  # of the repetition time
 
 
 class NIfTIPredictions:

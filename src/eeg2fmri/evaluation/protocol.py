@@ -22,7 +22,7 @@ from .gather import Cache, Part, RunReader, TrainingRuns, gather
 from .report import write_report
 from .rows import MODEL, ONE_SAMPLE, Row, baseline_rows
 from .runs import DatasetRun, root_of
-from .scores import check_length, check_subjects, primary_kind, score_rows
+from .scores import check_length, check_subjects, check_timing, primary_kind, score_rows
 from .tables import write_csv
 from .verdict import judge
 
@@ -156,8 +156,10 @@ def _read(folds: Sequence[Fold], entrants: Sequence[Entrant], reader: RunReader)
     """Each fold's rows and runs, all checked."""
     tested = [reader.read(fold.test, "Test runs") for fold in folds]
     runs = [run for own in tested for run in own]
+    check_timing(runs)
     for run in runs:
         check_length(run)
+        _ = run.task  # a table that can't be read is refused now
     return [
         Part([*baseline_rows(), *entrant.rows(own, runs)], own, TrainingRuns(fold.training, reader))
         for fold, entrant, own in zip(folds, entrants, tested, strict=True)

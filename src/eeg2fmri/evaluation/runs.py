@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 import functools
 import json
 from pathlib import Path
 
 import numpy as np
-from nilearn.glm.first_level import compute_regressor
 from safetensors import safe_open
 from safetensors.numpy import load_file
 
@@ -24,10 +22,10 @@ from ..processing.filters import brain_mask, remove_drift
 from ..processing.grids import resample, resize_through_dct
 from ..recordings.bold import BOLDRun, read_bold
 from ..recordings.eeg import read_eeg
+from .events import find_events, task_regressors
 from .regions import find_regions
 
 NUM_CALIBRATION_VOLUMES = 30
-REST = "rest"
 
 
 class DatasetRun:
@@ -50,6 +48,7 @@ class DatasetRun:
         self.eeg_processor = dataset.eeg_processor
         self._volume_processor = dataset.volume_processor
         self._pairs = dataset.folder / entry["file"]
+        self._root = root
         self._eeg, self._bold = (_find(root, entry[kind]) for kind in ("eeg", "bold"))
         self._truth = _truth_stem(root, self.name)
         self.indices = np.asarray(entry["volumes"])
@@ -127,21 +126,14 @@ class DatasetRun:
 
     @functools.cached_property
     def task(self) -> np.ndarray | None:
-        """Regressors of the run's conditions, `[N, regressor]`, from the events beside the BOLD file; None at rest."""
-        path = self._bold.with_name(self._bold.name.split("_bold.nii")[0] + "_events.tsv")
-        if not path.is_file():
-            return None
-        with open(path, newline="") as file:
-            events = list(csv.DictReader(file, delimiter="\t"))
-        times = self.repetition_time * self.indices
-        regressors = []
-        for condition in sorted({event["trial_type"] for event in events} - {REST}):
-            own = [event for event in events if event["trial_type"] == condition]
-            timing = np.array([[float(event["onset"]), float(event["duration"]), 1.0] for event in own]).T
-            regressors.append(compute_regressor(timing, "spm + derivative", times)[0])
-        if not regressors:
-            return None
-        return remove_drift(np.concatenate(regressors, axis=1), self.repetition_time, HIGH_PASS)
+        """Regressors of the run's conditions, `[N, regressor]`, from its events; None at rest.
+
+        Raises:
+            FileError: when the events can't be read.
+        """
+        table = find_events(self._bold, self._root)
+        regressors = None if table is None else task_regressors(table, self.repetition_time * self.indices)
+        return None if regressors is None else remove_drift(regressors, self.repetition_time, HIGH_PASS)
 
     def _check_measurement(self, paired: str) -> None:
         """Another file may have another grid, affine, repetition time or number of volumes."""

@@ -37,6 +37,7 @@ FEWEST_SHIFTS = 20  # with 20, the smallest p is 1 / 21
 NUM_CANDIDATES = 20
 FEWEST_CONNECTED = 3
 COVERAGE = 0.9
+TIME_TOLERANCE = 0.01  # of the repetition time
 CORRELATIONS = ("r", "r_net_of_global", "r_task_removed", "r_parcel", "r_voxel", "r_dark", "r_other_subject")
 CALIBRATION = ("variance_ratio", "crps", "coverage_90")
 TEMPORAL_SCORES = (*CORRELATIONS, "r2", "identification", "connectivity_agreement", *CALIBRATION)
@@ -72,6 +73,24 @@ def check_length(run: DatasetRun) -> None:
             found=f"{len(run.onsets)} volumes with a whole EEG window",
             expected=f"at least {fewest}, for {FEWEST_SHIFTS} shifts in time of {MINIMUM_SHIFT:g} s or more",
             remedy="Leave this run out of the test subjects' data.",
+        )
+
+
+def check_timing(runs: Sequence[DatasetRun]) -> None:
+    """Refuse runs that can't be shifted alike, nor be compared volume by volume with those of other subjects.
+
+    Raises:
+        InputError: naming runs with other repetition times than the first.
+    """
+    time = runs[0].repetition_time
+    others = [run for run in runs if abs(run.repetition_time - time) > TIME_TOLERANCE * time]
+    if others:
+        raise InputError(
+            "test runs",
+            found=f"{runs[0].name} with a volume every {time:g} s, and "
+            + ", ".join(f"{run.name} with one every {run.repetition_time:g} s" for run in others),
+            expected="one repetition time",
+            remedy="Evaluate runs of each repetition time by themselves.",
         )
 
 
