@@ -2,9 +2,11 @@
 
 import pytest
 
+from eeg2fmri.baselines.means import TrainingMean, Zeros
 from eeg2fmri.evaluation import protocol
 from eeg2fmri.evaluation.model_rows import DiffusionModel
 from eeg2fmri.evaluation.outside import NIfTIPredictions
+from eeg2fmri.evaluation.rows import Row
 
 SAMPLING = {"num_samples": 2, "num_inference_steps": 1}
 
@@ -20,6 +22,20 @@ class Stop:
             raise KeyboardInterrupt
         self.left -= 1
         return self.function(*arguments)
+
+
+def test_where_no_row_reads_the_eeg_the_others_are_reported(place, tmp_path, monkeypatch):
+    """Measured data with a single training subject have no ridge."""
+    still = [
+        Row("zeros", "zeros", "nothing", Zeros()),
+        Row("training_mean", "training mean", "nothing", TrainingMean()),
+    ]
+    monkeypatch.setattr(protocol, "baseline_rows", lambda: still)
+    report = place.evaluate(tmp_path / "out", "none")
+    assert report["verdict"]["headline"] == "No row reads the EEG."
+    text = (tmp_path / "out" / "report.html").read_text()
+    assert "training mean" in text
+    assert "Time courses" not in text
 
 
 @pytest.mark.slow

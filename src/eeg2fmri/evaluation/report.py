@@ -56,13 +56,13 @@ def write_report(
             f"Axial slices of {run.name}, values from 0 to 1, those below 0.35 left out",
             axial_slices(run, minmax(measured)[0], results[judged][0].volume),
         ),
-        _figure("Time courses", network_courses(run, {title: result.series for title, result in shown.items()})),
-        _figure(
-            "Correlation over time, by voxel",
-            correlation_slices(run, {title: result.voxel_r for title, result in shown.items()}),
-        ),
-        _figure("r against its null of shifts in time", null_histograms(rows)),
     ]
+    if shown:
+        courses = network_courses(run, {title: result.series for title, result in shown.items()})
+        maps = correlation_slices(run, {title: result.voxel_r for title, result in shown.items()})
+        parts += [_figure("Time courses", courses), _figure("Correlation over time, by voxel", maps)]
+    if any(rows[name]["null"] is not None for name in (MODEL, RIDGE) if name in rows):
+        parts.append(_figure("r against its null of shifts in time", null_histograms(rows)))
     if MODEL in results and len(results[MODEL][0].sample_series) > 1:
         parts.append(_figure("Calibration of the samples", calibration(results[MODEL], runs)))
     title = html.escape(f"Evaluation of {report['model']['name']}")
