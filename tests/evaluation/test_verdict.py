@@ -5,9 +5,12 @@ import pytest
 
 from baselines.fake_runs import fake_run
 from eeg2fmri.errors import InputError
+from eeg2fmri.evaluation import scores
 from eeg2fmri.evaluation.collect import IMAGE_SCORES, RunResult
+from eeg2fmri.evaluation.figures import null_histograms
 from eeg2fmri.evaluation.scores import check_subjects, check_timing, score_rows
 from eeg2fmri.evaluation.verdict import judge
+from eeg2fmri.metrics.statistics import circular_shift_null
 
 NUM_SUBJECTS = 8
 
@@ -100,6 +103,39 @@ def test_a_grid_without_room_for_a_window_is_judged_by_what_fits(missing, mentio
     assert judged["eeg_information"]
     assert table["model"]["scores"]["ssim_3d"] is None
     assert sum("SSIM is 0.500" in sentence for sentence in judged["sentences"]) == mentioned
+
+
+@pytest.mark.parametrize("name", ["model", "sensor_ridge", "oracle"])
+def test_one_constant_run_of_several_follows_nothing(name):
+    own_runs = runs()
+    changed = planted(own_runs)
+    changed[2] = np.zeros_like(changed[2])
+    judged, table = verdict(planted(own_runs), own_runs, **({} if name == "model" else {name: changed}))
+    if name == "model":
+        judged, table = verdict(changed, own_runs)
+    found = table[name]["scores"]
+    assert found["r"]["per_subject"][2] == found["r_net_of_global"]["per_subject"][2] == 0
+    assert found["identification"]["per_subject"][2] == pytest.approx(1 / 20)
+    assert not table[name]["constant"]
+    assert judged["eeg_information"]
+    null_histograms(table)
+
+
+def test_the_null_of_shifts_averages_as_r_does(monkeypatch):
+    """Within subjects, who have several runs, then through Fisher's z."""
+    own_runs = runs()
+    for run in own_runs[:3]:
+        run.subject = "000"
+    nulls = []
+    monkeypatch.setattr(
+        scores,
+        "circular_shift_null",
+        lambda *own, **options: nulls.append(circular_shift_null(*own, **options)) or nulls[-1],
+    )
+    series = [(1 + i) * run.series + 4 * smooth(np.random.default_rng(i)) for i, run in enumerate(own_runs)]
+    rows = {"training_mean": [0 * one for one in series], "model": series}
+    table = score_rows({name: [result(one) for one in row] for name, row in rows.items()}, own_runs, seed=0)
+    assert nulls[0].observed == pytest.approx(table["model"]["scores"]["r"]["mean"], abs=1e-12)
 
 
 def test_a_model_as_good_without_its_eeg_does_not_use_it():

@@ -6,6 +6,7 @@ import pytest
 from eeg2fmri.errors import InputError
 from eeg2fmri.metrics.statistics import (
     circular_shift_null,
+    fisher_mean,
     fisher_mean_interval,
     mean_interval,
     paired_comparison,
@@ -120,6 +121,15 @@ def test_shifts_destroy_a_true_coupling_and_nothing_else():
     constant = circular_shift_null(mean_r, [0 * x for x in predicted], measured, 2.0)
     assert constant.p == 1
     assert (constant.scores == 0).all()
+
+
+def test_runs_are_averaged_as_asked():
+    measured = [smooth(rng(seed), 120) for seed in range(3)]
+    predicted = [y + seed * smooth(rng(9 + seed), 120) for seed, y in enumerate(measured)]
+    null = circular_shift_null(mean_r, predicted, measured, 2.0, average=fisher_mean)
+    each = [mean_r(x, y) for x, y in zip(predicted, measured, strict=True)]
+    assert null.observed == pytest.approx(fisher_mean_interval(each, rng()).mean)
+    assert null.scores.shape == (60,)
 
 
 def test_no_shift_is_shorter_than_the_minimum():

@@ -15,6 +15,7 @@ from ..metrics.statistics import (
     MINIMUM_SHIFT,
     Interval,
     circular_shift_null,
+    fisher_mean,
     fisher_mean_interval,
     mean_interval,
     paired_comparison,
@@ -114,7 +115,7 @@ def score_rows(results: Results, runs: Sequence[DatasetRun], seed: int) -> dict[
         _add_differences(values, per_run, runs)
         table[name] = {
             "scores": {score: _summary(score, subject_values, seed) for score, subject_values in values.items()},
-            "constant": not any(result.series.any() for result in own),
+            "constant": _constant(own),
             "seconds_per_volume": float(np.mean([result.seconds for result in own])),
             "null": _shift_null(own, runs),
             "p_beyond_other_subject": _above(values["r"] - values["r_other_subject"], seed),
@@ -130,11 +131,11 @@ def score_rows(results: Results, runs: Sequence[DatasetRun], seed: int) -> dict[
 
 
 def _run_scores(i: int, results: Sequence[RunResult], runs: Sequence[DatasetRun]) -> dict[str, float]:
-    """All scores of one run; NaN where one doesn't apply."""
+    """All scores of one run; NaN where one doesn't apply. One constant run of several follows nothing: its r is 0."""
     run, result = runs[i], results[i]
     scores = dict(zip(IMAGE_SCORES, result.image.mean(axis=1).tolist(), strict=True))
     scores |= dict.fromkeys(TEMPORAL_SCORES, float("nan"))
-    if not result.series.any():
+    if _constant(results):
         return scores
     chosen = run.regions.of(primary_kind(run.regions)) & run.regions.present
     predicted, measured = result.series[:, chosen], run.series[:, chosen]
@@ -165,6 +166,10 @@ def _run_scores(i: int, results: Sequence[RunResult], runs: Sequence[DatasetRun]
     return scores
 
 
+def _constant(results: Sequence[RunResult]) -> bool:
+    return not any(result.series.any() for result in results)
+
+
 def _mean_r(predicted: np.ndarray, measured: np.ndarray) -> float:
     return float(temporal_correlation(predicted, measured).mean())
 
@@ -182,15 +187,21 @@ def _r_with_others(i: int, results: Sequence[RunResult], runs: Sequence[DatasetR
 
 
 def _shift_null(results: Sequence[RunResult], runs: Sequence[DatasetRun]) -> dict | None:
-    """The mean r over runs when each run's prediction is shifted in a circle, by at least 40 s."""
-    if not any(result.series.any() for result in results):
+    """r when each run's prediction is shifted in a circle by at least 40 s, averaged as the row's own r is."""
+    if _constant(results):
         return None
     pairs = []
     for result, run in zip(results, runs, strict=True):
         chosen = run.regions.of(primary_kind(run.regions)) & run.regions.present
         pairs.append((result.series[:, chosen], run.series[:, chosen]))
     predicted, measured = zip(*pairs, strict=True)
-    null = circular_shift_null(_mean_r, predicted, measured, max(run.repetition_time for run in runs))
+    null = circular_shift_null(
+        _mean_r,
+        predicted,
+        measured,
+        runs[0].repetition_time,
+        average=lambda values: fisher_mean(_over_subjects(values, runs)),
+    )
     return {"p": null.p, "percentile_95": null.percentile_95, "scores": null.scores.tolist()}
 
 
