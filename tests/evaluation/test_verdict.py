@@ -58,6 +58,7 @@ def test_a_model_that_uses_the_eeg_is_said_to():
     assert judged["headline"] == "EEG information: yes"
     assert table["model"]["null"]["p"] < 0.02
     assert any("The model is better than a ridge" in sentence for sentence in judged["sentences"])
+    assert 0.5 < table["model"]["scores"]["spectrum_agreement"]["mean"] < 1
 
 
 def test_a_shuffled_model_is_called_out():

@@ -11,7 +11,6 @@ from eeg2fmri.metrics.statistics import (
     mean_interval,
     paired_comparison,
     sign_flip_p,
-    swapped_subject_scores,
 )
 from eeg2fmri.metrics.temporal import temporal_correlation
 
@@ -169,15 +168,3 @@ def test_short_runs_and_other_mismatches_are_refused():
             circular_shift_null(mean_r, predicted, measured, 2.0)
     with pytest.raises(InputError, match="that of measured"):
         circular_shift_null(mean_r, [x[:45]], [x], 2.0)
-
-
-def test_swapped_subjects_share_the_paradigm_only():
-    generator, task = rng(), np.repeat([0.0, 1.0, 0.0, 1.0], 30)[:, None]
-    measured = [smooth(generator, 120)[: 120 - i] for i in range(5)]
-    assert np.abs(swapped_subject_scores(mean_r, measured, measured).mean()) < 0.15
-    on_task = [y + 3 * task[: len(y)] for y in measured]
-    assert swapped_subject_scores(mean_r, on_task, on_task).min() > 0.3
-    expected = np.mean([mean_r(measured[0][:116], y[:116]) for y in measured[1:]])
-    np.testing.assert_allclose(swapped_subject_scores(mean_r, measured, measured)[0], expected)
-    with pytest.raises(InputError, match="1 subjects; expected at least 2"):
-        swapped_subject_scores(mean_r, measured[:1], measured[:1])

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..baselines.run import Regions
 from ..errors import InputError, RecordingError
-from ..metrics.agreement import functional_connectivity_agreement
+from ..metrics.agreement import functional_connectivity_agreement, spectrum_agreement
 from ..metrics.probabilistic import coverage, crps, variance_ratio, widest_level
 from ..metrics.statistics import (
     MINIMUM_SHIFT,
@@ -41,7 +41,7 @@ COVERAGE = 0.9
 TIME_TOLERANCE = 0.01  # of the repetition time
 CORRELATIONS = ("r", "r_net_of_global", "r_task_removed", "r_parcel", "r_voxel", "r_dark", "r_other_subject")
 CALIBRATION = ("variance_ratio", "crps", "coverage_90")
-TEMPORAL_SCORES = (*CORRELATIONS, "r2", "identification", "connectivity_agreement", *CALIBRATION)
+TEMPORAL_SCORES = (*CORRELATIONS, "r2", "identification", "connectivity_agreement", "spectrum_agreement", *CALIBRATION)
 Results = Mapping[str, Sequence[RunResult]]
 
 
@@ -153,6 +153,7 @@ def _run_scores(i: int, results: Sequence[RunResult], runs: Sequence[DatasetRun]
     scores["r_other_subject"] = _r_with_others(i, results, runs)
     scores["r2"] = float(np.mean(r_squared(predicted, measured)))
     scores["identification"] = float(identification(predicted, measured, NUM_CANDIDATES))
+    scores["spectrum_agreement"] = float(np.mean(spectrum_agreement(predicted, measured, run.repetition_time)))
     if np.count_nonzero(chosen) >= FEWEST_CONNECTED:
         scores["connectivity_agreement"] = float(functional_connectivity_agreement(predicted, measured))
     if len(result.sample_series) > 1:

@@ -16,6 +16,7 @@ TITLES = {
     "r2": "R2",
     "identification": "identification 1 of 20",
     "connectivity_agreement": "connectivity agreement",
+    "spectrum_agreement": "spectrum agreement",
     "ssim_3d": "SSIM 3-D",
     "ssim_3d_beyond_training_mean": "beyond training mean",
     "ssim_2d": "SSIM 2-D",

@@ -181,28 +181,6 @@ def circular_shift_null(
     return ShiftNull(float(average(observed)), average(shifted))
 
 
-def swapped_subject_scores(score: Score, predicted: Sequence[Any], measured: Sequence[Any]) -> np.ndarray:
-    """For each subject's prediction the mean score against all other subjects' measurements.
-
-    Runs are cut to the shortest. On task data it shows what the paradigm alone explains.
-
-    Returns:
-        `np.ndarray` of shape `[subject]`.
-
-    Raises:
-        InputError: for fewer than two subjects, other shapes, NaN.
-    """
-    runs = _runs(predicted, measured)
-    _subjects(np.zeros(len(runs)), 2)
-    shortest = min(len(x) for x, _ in runs)
-    return np.array(
-        [
-            np.mean([score(x[:shortest], y[:shortest]) for j, (_, y) in enumerate(runs) if j != i])
-            for i, (x, _) in enumerate(runs)
-        ]
-    )
-
-
 def _runs(predicted: Sequence[Any], measured: Sequence[Any]) -> list[tuple[np.ndarray, np.ndarray]]:
     if len(predicted) != len(measured) or not len(predicted):
         raise InputError(
