@@ -59,6 +59,10 @@ def test_a_model_that_uses_the_eeg_is_said_to():
     assert table["model"]["null"]["p"] < 0.02
     assert any("The model is better than a ridge" in sentence for sentence in judged["sentences"])
     assert 0.5 < table["model"]["scores"]["spectrum_agreement"]["mean"] < 1
+    assert {score for score, own in table["model"]["scores"].items() if own is not None and "p" in own} == {
+        f"{score}_beyond_training_mean" for score in IMAGE_SCORES
+    }
+    assert table["model"]["scores"]["rmse_beyond_training_mean"]["p"] == 1
 
 
 def test_a_shuffled_model_is_called_out():
@@ -97,7 +101,7 @@ def test_anatomy_alone_is_called_out():
     assert any("anatomy, not EEG" in sentence for sentence in judged["sentences"])
 
 
-@pytest.mark.parametrize(("missing", "mentioned"), [(("ssim_3d", "ssim_3d_brain"), 1), (IMAGE_SCORES[:3], 0)])
+@pytest.mark.parametrize(("missing", "mentioned"), [(("ssim_3d", "ssim_3d_brain"), 1), (IMAGE_SCORES[:4], 0)])
 def test_a_grid_without_room_for_a_window_is_judged_by_what_fits(missing, mentioned):
     own_runs = runs()
     judged, table = verdict(planted(own_runs), own_runs, missing)

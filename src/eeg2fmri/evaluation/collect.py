@@ -17,7 +17,7 @@ from ..metrics.temporal import temporal_correlation
 from .runs import DatasetRun
 
 HIGHEST_PSNR = 100.0  # dB: equal volumes have an infinite one
-IMAGE_SCORES = ("ssim_3d", "ssim_2d", "ssim_3d_brain", "psnr", "rmse")
+IMAGE_SCORES = ("ssim_3d", "ssim_2d", "ssim_3d_brain", "ssim_2d_brain", "psnr", "psnr_brain", "rmse", "rmse_brain")
 SIMILARITIES = ("ssim_3d", "ssim_2d")  # of which the first that fits the grid is judged and drawn
 
 
@@ -81,15 +81,7 @@ class Measured:
             percent_change(volumes[:, run.mask], run.repetition_time), self.voxels
         )
         return RunResult(
-            image=np.stack(
-                [
-                    self._similarity(images, "ssim_3d"),
-                    self._similarity(images, "ssim_2d"),
-                    self._similarity(images, "ssim_3d", mask=run.mask),
-                    np.minimum(psnr(images, self.images), HIGHEST_PSNR),
-                    rmse(images, self.images),
-                ]
-            ),
+            image=self._image_scores(images),
             series=run.regions.series(volumes, run.repetition_time) if series is None else series,
             sample_series=sample_series,
             voxel_r=voxel_r,
@@ -121,7 +113,17 @@ class Measured:
         mean = self.result((total / num_samples).astype(np.float32), None, np.stack(sample_series), seconds)
         return mean, self.result(first, None, none, seconds / num_samples)
 
-    def _similarity(self, images: np.ndarray, definition: str, mask: np.ndarray | None = None) -> np.ndarray:
+    def _image_scores(self, images: np.ndarray) -> np.ndarray:
+        """Of the whole volumes, and of the brain alone."""
+        scores = {}
+        for ending, mask in (("", None), ("_brain", self.run.mask)):
+            for definition in SIMILARITIES:
+                scores[definition + ending] = self._similarity(images, definition, mask)
+            scores[f"psnr{ending}"] = np.minimum(psnr(images, self.images, mask), HIGHEST_PSNR)
+            scores[f"rmse{ending}"] = rmse(images, self.images, mask)
+        return np.stack([scores[name] for name in IMAGE_SCORES])
+
+    def _similarity(self, images: np.ndarray, definition: str, mask: np.ndarray | None) -> np.ndarray:
         """SSIM of each volume; NaN where the volumes hold no window of this definition, as a few slices do."""
         if not SSIM_DEFINITIONS[definition].fits(images.shape):
             return np.full(len(images), np.nan)

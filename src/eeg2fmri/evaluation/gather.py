@@ -14,7 +14,7 @@ from ..baselines.run import NotAvailable
 from ..data.paired_dataset import PairedDataset
 from ..errors import InputError
 from ..files import publish_file
-from .collect import Measured, RunResult
+from .collect import IMAGE_SCORES, Measured, RunResult
 from .rows import MODEL, ONE_SAMPLE, Row
 from .runs import DatasetRun
 
@@ -80,7 +80,7 @@ class Cache:
     """
 
     def __init__(self, folder: Path, identity: dict):
-        text = json.dumps(identity, sort_keys=True, default=str)
+        text = json.dumps([identity, IMAGE_SCORES], sort_keys=True, default=str)
         self.folder = folder / hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def path(self, row: str, run: str) -> Path:

@@ -38,6 +38,7 @@ FEWEST_SHIFTS = 20  # with 20, the smallest p is 1 / 21
 NUM_CANDIDATES = 20
 FEWEST_CONNECTED = 3
 COVERAGE = 0.9
+BEYOND_MEAN = "_beyond_training_mean"
 TIME_TOLERANCE = 0.01  # of the repetition time
 CORRELATIONS = ("r", "r_net_of_global", "r_task_removed", "r_parcel", "r_voxel", "r_dark", "r_other_subject")
 CALIBRATION = ("variance_ratio", "crps", "coverage_90")
@@ -219,12 +220,14 @@ def _per_subject(values: Sequence[float], runs: Sequence[DatasetRun]) -> np.ndar
 def _add_differences(values: dict[str, np.ndarray], per_run: Mapping, runs: Sequence[DatasetRun]) -> None:
     for score in IMAGE_SCORES:
         means = _per_subject([run[score] for run in per_run[TRAINING_MEAN]], runs)
-        values[f"{score}_beyond_training_mean"] = values[score] - means
+        values[score + BEYOND_MEAN] = values[score] - means
 
 
 def _summary(score: str, values: np.ndarray, seed: int) -> dict | None:
     if np.isnan(values).any():
         return None
+    if score.endswith(BEYOND_MEAN):
+        return {**_paired(values, np.zeros_like(values), seed), "per_subject": values.tolist()}
     interval = fisher_mean_interval if score in CORRELATIONS else mean_interval
     return {**_as_dict(interval(values, _generator(seed))), "per_subject": values.tolist()}
 
