@@ -244,6 +244,9 @@ def evaluate(
     card: Annotated[
         list[Path] | None, typer.Option(help="Model card or document whose marked table is renewed; repeatable.")
     ] = None,
+    against: Annotated[
+        Path | None, typer.Option(help="Scores of another model on the same test runs, to be compared with.")
+    ] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, mps; chosen automatically by default.")] = None,
     dtype: Annotated[str, typer.Option(help="Of the networks: float32 or bfloat16.")] = "float32",
     batch_size: Annotated[int, typer.Option(help="Volumes denoised at once.")] = 16,
@@ -270,6 +273,7 @@ def evaluate(
         seed=seed,
         device=str(find_device(device)),
         dtype=dtype,
+        against=against,
     )
     text = markdown(results)
     for path in card or []:

@@ -16,6 +16,7 @@ from ..data.schemes import DEFAULT_SCHEME, SPLIT_NAME, SPLITS_FOLDER
 from ..errors import FileError, InputError
 from ..files import publish_folder, sha256
 from ..hub import model_index
+from .against import compare, read_scores, refuse_other_runs
 from .entrants import NOBODY, Entrant, FilesEntrant, NoEntrant, PipelineEntrant, Sampling
 from .folds import Fold, describe, find_folds, refuse_other_data
 from .gather import Cache, Part, RunReader, TrainingRuns, gather
@@ -63,6 +64,7 @@ def evaluate(
     seed: int = 42,
     device: str = "cpu",
     dtype: str = "float32",
+    against: str | os.PathLike | None = None,
 ) -> dict:
     """Score a model on the test subjects of a paired dataset, beside every baseline and control.
 
@@ -86,13 +88,14 @@ def evaluate(
         seed: of noise, shifts and bootstrap.
         device: where the networks run.
         dtype: of the networks, `"float32"` or `"bfloat16"`.
+        against: the output of another model's evaluation on the same runs, to be compared with.
 
     Returns:
         `dict`: what `results.json` holds; see docs/evaluation.md.
 
     Raises:
         InputError: an argument, too few test subjects, a subject that is tested twice or that its model was trained
-            on, or models of folds of different datasets.
+            on, models of folds of different datasets, or results of other runs to compare with.
         RecordingError, FileError, CheckpointError: before anything is written.
     """
     output = Path(output)
@@ -100,6 +103,7 @@ def evaluate(
     _check_dtype(dtype)
     if output.exists():
         raise FileError(output, found="something already there", expected="a free path", remedy="Choose another.")
+    other = None if against is None else read_scores(against)
     folds = find_folds(Path(dataset), data_split)
     subjects = [subject for fold in folds for subject in fold.test.subjects]
     check_subjects(subjects)
@@ -119,6 +123,9 @@ def evaluate(
         **entrants[0].settings,
         "eeg2fmri": __version__,
     }
+    described = _dataset(folds, runs)
+    if other is not None:
+        refuse_other_runs(other, described, settings)
     own_files = {fold.name: _identity(fold, entrant) for fold, entrant in zip(folds, entrants, strict=True)}
     identity = {
         **settings,
@@ -137,10 +144,11 @@ def evaluate(
             "revision": entrants[0].revision,
             "files": {name: fold["files"] for name, fold in own_files.items()},
         },
-        "dataset": _dataset(folds, runs),
+        "dataset": described,
         "settings": settings,
         "rows": table,
         "not_available": unavailable,
+        "against": None if other is None or MODEL not in table else compare(table, other, seed),
     }
     with publish_folder(output) as staging:
         (staging / "results.json").write_text(json.dumps(report, indent=1) + "\n")
@@ -231,6 +239,7 @@ def _dataset(folds: Sequence[Fold], runs: Sequence[DatasetRun]) -> dict:
         "folder": folds[0].test.folder.resolve().name,
         "test_subjects": sorted({run.subject for run in runs}),
         "num_test_runs": len(runs),
+        "runs": {run.name: run.checksum for run in runs},
         "num_volumes": [len(run.onsets) for run in runs],
         "num_training_subjects": min(len(fold.training.subjects) for fold in folds),
         "folds": describe(folds),

@@ -48,6 +48,7 @@ def write_report(
     parts = [
         _verdict(report),
         _table(report),
+        _against(report["against"]),
         _figure(
             "Image scores of every volume (SSIM, RMSE)",
             image_score_boxes(results, {name: row["title"] for name, row in rows.items()}),
@@ -105,6 +106,16 @@ def _table(report: dict) -> str:
     return f'<div class="wide"><table>{"".join(lines)}</table></div>' + (
         f"<p>Rows that this dataset can't have:</p><ul>{missing}</ul>" if missing else ""
     )
+
+
+def _against(comparison: dict | None) -> str:
+    if comparison is None:
+        return ""
+    lines = "".join(
+        f"<tr><td>{html.escape(TITLES[score])}</td><td>{html.escape(cell(own))}</td></tr>"
+        for score, own in comparison["scores"].items()
+    )
+    return f"<h2>{html.escape('Minus ' + comparison['model'])}</h2><table>{lines}</table>"
 
 
 def _figure(title: str, figure: Figure) -> str:

@@ -54,7 +54,8 @@ class DatasetRun:
         self.indices = np.asarray(entry["volumes"])
         with safe_open(self._pairs, framework="numpy") as file:
             self.columns = file.get_tensor("index")
-        self._check_measurement(bold_checksum(entry))
+        self.checksum = bold_checksum(entry)
+        self._check_measurement()
         bold = self._read()
         all_volumes, self.affine = self._volume_processor.to_grid(bold)
         self.repetition_time: float = bold.repetition_time  # type: ignore[assignment]  # _read refuses None
@@ -135,14 +136,14 @@ class DatasetRun:
         regressors = None if table is None else task_regressors(table, self.repetition_time * self.indices)
         return None if regressors is None else remove_drift(regressors, self.repetition_time, HIGH_PASS)
 
-    def _check_measurement(self, paired: str) -> None:
+    def _check_measurement(self) -> None:
         """Another file may have another grid, affine, repetition time or number of volumes."""
         found = sha256(self._bold)
-        if found != paired:
+        if found != self.checksum:
             raise RecordingError(
                 self._bold,
                 found=f"another file than the one that was paired (SHA-256 {found})",
-                expected=paired,
+                expected=self.checksum,
                 remedy="Give the root that the dataset was prepared from, or prepare it again.",
             )
 

@@ -110,7 +110,7 @@ def score_rows(results: Results, runs: Sequence[DatasetRun], seed: int) -> dict[
         seed (`int`): of bootstrap and sign flips.
     """
     per_run = {name: [_run_scores(i, own, runs) for i in range(len(runs))] for name, own in results.items()}
-    table = {}
+    table: dict[str, dict] = {}
     for name, own in results.items():
         values = {score: _per_subject([run[score] for run in per_run[name]], runs) for score in per_run[name][0]}
         _add_differences(values, per_run, runs)
@@ -124,7 +124,7 @@ def score_rows(results: Results, runs: Sequence[DatasetRun], seed: int) -> dict[
     for name, row in table.items():
         for key, score in (("beyond_ridge", "r"), ("net_beyond_ridge", "r_net_of_global")):
             known = RIDGE in table and name != RIDGE
-            row[key] = _difference(row, table[RIDGE], score, seed) if known else None
+            row[key] = difference(row["scores"][score], table[RIDGE]["scores"][score], seed) if known else None
         row["share_of_oracle"] = _share(row, table.get(ORACLE))
         if name in CONTROL_ROWS:
             row["model_beyond_control"] = _beyond_control(results, name, table, runs, seed)
@@ -245,13 +245,11 @@ def _above(values: np.ndarray, seed: int) -> float | None:
     return None if np.isnan(values).any() else sign_flip_p(values, _generator(seed))
 
 
-def _difference(row: dict, other: dict, score: str, seed: int) -> dict | None:
-    """How far a score is above another row's, subject by subject."""
-    both = (row["scores"][score], other["scores"][score])
-    if None in both:
+def difference(own: dict | None, other: dict | None, seed: int) -> dict | None:
+    """How far a score is above another one, subject by subject; None where either doesn't apply."""
+    if own is None or other is None:
         return None
-    own, others = (np.array(scores["per_subject"]) for scores in both)
-    return _paired(own, others, seed)
+    return _paired(np.array(own["per_subject"]), np.array(other["per_subject"]), seed)
 
 
 def _beyond_control(results: Results, name: str, table: dict, runs: Sequence[DatasetRun], seed: int) -> dict | None:
