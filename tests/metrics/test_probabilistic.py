@@ -6,6 +6,7 @@ from scipy.stats import norm
 
 from eeg2fmri.errors import InputError
 from eeg2fmri.metrics.probabilistic import coverage, crps, variance_ratio, widest_level
+from eeg2fmri.metrics.temporal import temporal_correlation
 
 
 def exchangeable(num_samples, volumes=20_000, regions=2, seed=0):
@@ -103,3 +104,18 @@ def test_bad_input_is_named(function):
         function(samples[0], y)
     with pytest.raises(InputError, match="NaN"):
         function(np.where(samples > 1, np.nan, samples), y)
+
+
+@pytest.mark.parametrize(("rho", "better"), [(0.613, False), (0.69, False), (0.72, True), (0.9, True)])
+def test_a_calibrated_sample_has_less_error_than_the_mean_only_above_the_root_of_a_half(rho, better):
+    """In a Gaussian world: the EEG determines a share rho^2 of the measured variance, and samples draw the rest."""
+    random = np.random.default_rng(0)
+    known, rest, drawn = random.standard_normal((3, 200_000, 1))
+    measured = rho * known + np.sqrt(1 - rho**2) * rest
+    sample = rho * known + np.sqrt(1 - rho**2) * drawn
+    assert variance_ratio(np.stack([sample, sample]), measured) == pytest.approx(1, abs=0.02)
+    assert temporal_correlation(sample, measured)[0] == pytest.approx(rho**2, abs=0.01)
+    error = ((sample - measured) ** 2).mean()
+    assert error == pytest.approx(2 * (1 - rho**2), abs=0.02)
+    assert (error < (measured**2).mean()) == better
+    assert ((rho * known - measured) ** 2).mean() == pytest.approx(1 - rho**2, abs=0.01)  # the mean of many samples
