@@ -25,6 +25,7 @@ def runs():
     for seed in range(NUM_SUBJECTS):
         run = fake_run(seed)
         run.series, run.task = smooth(np.random.default_rng(seed)), None
+        run.voxels = np.ones(run.mean.shape, bool)
         made.append(run)
     return made
 

@@ -254,4 +254,5 @@ def _dataset(folds: Sequence[Fold], runs: Sequence[DatasetRun]) -> dict:
         ],
         "num_parcels": int(first.regions.of("parcel").sum()),
         "scored_regions": primary_kind(first.regions),
+        "scored_voxels": "grey matter" if config.space == "mni" else "brain",
     }

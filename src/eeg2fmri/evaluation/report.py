@@ -82,7 +82,8 @@ def _verdict(report: dict) -> str:
     facts = (
         f"{subjects_of(dataset)} ({origin} data, {dataset['space']} space, images: {dataset['image_normalisation']}); "
         f"protocol {settings['protocol']}, {settings['samples']} samples, {settings.get('sampler')}, "
-        f"{settings['steps']} steps, seed {settings['seed']}. r: mean over {dataset['scored_regions']}s. "
+        f"{settings['steps']} steps, seed {settings['seed']}. r: mean over {dataset['scored_regions']}s; by voxel: "
+        f"{dataset['scored_voxels']}. "
         "Intervals: 95 %, bootstrap over subjects."
     )
     return (

@@ -23,13 +23,16 @@ from ..processing.grids import resample, resize_through_dct
 from ..recordings.bold import BOLDRun, read_bold
 from ..recordings.eeg import read_eeg
 from .events import find_events, task_regressors
-from .regions import find_regions
+from .regions import find_regions, grey_matter
 
 NUM_CALIBRATION_VOLUMES = 30
 
 
 class DatasetRun:
     """A run of a paired dataset with its measured BOLD; see [`baselines.run.Run`] for the attributes.
+
+    `mask` is its brain, and `voxels` those whose correlation is scored: grey matter in MNI space, elsewhere the brain.
+    `checksum` is that of the BOLD file.
 
     Args:
         dataset ([`PairedDataset`]): any split of it.
@@ -65,6 +68,8 @@ class DatasetRun:
         volumes = all_volumes[self.indices]
         self.mean = volumes.mean(axis=0)
         self.mask = brain_mask(self.mean, self._bold)
+        self._in_mni = self._volume_processor.config.space == "mni"
+        self.voxels = grey_matter(self.mask, self.affine) if self._in_mni else self.mask
         self.regions = self._find_regions()
         self.series = self.regions.series(volumes, self.repetition_time)
         if not self.series.any():
@@ -163,13 +168,12 @@ class DatasetRun:
         if self._truth is not None:
             arrays, names, _ = _read_truth(self._truth)
             maps = dict(zip(names, self._on_grid(arrays["maps"]), strict=True))
-        in_mni = self._volume_processor.config.space == "mni"
-        return find_regions(self.mask, self.affine, maps=maps, in_mni=in_mni)
+        return find_regions(self.mask, self.affine, maps=maps, in_mni=self._in_mni)
 
     def _on_grid(self, maps: np.ndarray) -> np.ndarray:
         """The truth's maps `[network, x, y, z]` as the volumes went to the dataset's grid, `[network, z, y, x]`."""
         volumes, shape = maps.transpose(0, 3, 2, 1), self.mask.shape
-        if self._volume_processor.config.space == "mni":
+        if self._in_mni:
             return resample(volumes, self._recorded_affine, self.affine, shape)
         return volumes if volumes.shape[1:] == shape else resize_through_dct(volumes, shape)
 

@@ -146,7 +146,7 @@ def _run_scores(i: int, results: Sequence[RunResult], runs: Sequence[DatasetRun]
         scores["r_task_removed"] = _mean_r(
             without_regressors(predicted, run.task), without_regressors(measured, run.task)
         )
-    scores["r_voxel"] = float(np.nanmean(result.voxel_r))
+    scores["r_voxel"] = float(result.voxel_r[run.voxels].mean())
     for score, kind in (("r_parcel", "parcel"), ("r_dark", "dark")):
         own = run.regions.of(kind) & run.regions.present
         if own.any():

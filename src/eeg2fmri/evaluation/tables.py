@@ -11,7 +11,7 @@ TITLES = {
     "r_task_removed": "r, task removed",
     "r_other_subject": "r, other subjects' BOLD",
     "r_parcel": "r by parcel",
-    "r_voxel": "r by voxel (brain)",
+    "r_voxel": "r by voxel",
     "r_dark": "r, dark region",
     "r2": "R2",
     "identification": "identification 1 of 20",
