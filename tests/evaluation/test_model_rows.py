@@ -95,7 +95,7 @@ def test_image_scores_are_of_the_volume_and_of_the_brain():
     mask[3:10, 3:11, 3:12] = True
     own = SimpleNamespace(
         onsets=np.arange(4), repetition_time=2.0, mask=mask, mean=volumes[0], regions=find_regions(mask, np.eye(4)),
-        volumes=lambda: volumes,
+        volumes=lambda: volumes, indices=np.arange(30, 34),
     )  # fmt: skip
     changed = np.where(mask, volumes, 100).astype(np.float32)
     scores = dict(zip(IMAGE_SCORES, Measured(own, None).result(changed, None, np.zeros(0), 0.0).image, strict=True))
@@ -105,6 +105,14 @@ def test_image_scores_are_of_the_volume_and_of_the_brain():
     np.testing.assert_allclose(scores["psnr_brain"], psnr(*images, mask))
     for name in ("ssim_3d", "ssim_2d"):
         np.testing.assert_allclose(scores[f"{name}_brain"], ssim(*images, name, mask=mask))
+
+
+def test_images_are_scored_after_the_volumes_that_rows_are_given():
+    volumes = (100 + np.random.default_rng(2).standard_normal((60, 3, 4, 5))).astype(np.float32)
+    mask = np.ones(volumes.shape[1:], bool)
+    own = SimpleNamespace(repetition_time=2.0, mask=mask, volumes=lambda: volumes, indices=np.arange(10, 70))
+    assert list(Measured(own, None).chosen) == list(range(20, 60))
+    assert list(Measured(own, 3).chosen) == [20, 40, 59]
 
 
 class Samples:
@@ -124,7 +132,7 @@ def test_of_several_samples_the_mean_is_scored_and_the_first_alone(tmp_path):
     mask = np.ones(shape[1:], bool)
     own = SimpleNamespace(
         name="one", onsets=np.arange(20), repetition_time=2.0, mask=mask, mean=volumes[0].mean(0),
-        regions=find_regions(mask, np.eye(4)), volumes=lambda: volumes[0],
+        regions=find_regions(mask, np.eye(4)), volumes=lambda: volumes[0], indices=np.arange(30, 50),
     )  # fmt: skip
     measured = Measured(own, num_image_volumes=3)
     mean, first = measured.results(Samples(*volumes[1:]))

@@ -14,7 +14,7 @@ from ..files import publish_file
 from ..metrics.image import minmax, psnr, rmse, ssim
 from ..metrics.ssim_definitions import SSIM_DEFINITIONS
 from ..metrics.temporal import temporal_correlation
-from .runs import DatasetRun
+from .runs import NUM_CALIBRATION_VOLUMES, DatasetRun
 
 HIGHEST_PSNR = 100.0  # dB: equal volumes have an infinite one
 IMAGE_SCORES = ("ssim_3d", "ssim_2d", "ssim_3d_brain", "ssim_2d_brain", "psnr", "psnr_brain", "rmse", "rmse_brain")
@@ -57,15 +57,17 @@ class Measured:
 
     Args:
         run ([`DatasetRun`]): the run.
-        num_image_volumes (`int`, *optional*): how many volumes, spread over the run, the image scores are taken of;
-            all by default.
+        num_image_volumes (`int`, *optional*): how many volumes, spread over the run after its first 30, the image
+            scores are taken of; all of them by default.
     """
 
     def __init__(self, run: DatasetRun, num_image_volumes: int | None):
         volumes = run.volumes()
-        count = len(volumes) if num_image_volumes is None else min(num_image_volumes, len(volumes))
+        # Some rows are given the first volumes: nobody is scored on them.
+        later = np.flatnonzero(run.indices >= NUM_CALIBRATION_VOLUMES)
+        count = len(later) if num_image_volumes is None else min(num_image_volumes, len(later))
         self.run = run
-        self.chosen = np.linspace(0, len(volumes) - 1, count).round().astype(int)
+        self.chosen = later[np.linspace(0, len(later) - 1, count).round().astype(int)]
         self.images = minmax(volumes[self.chosen])
         self.volume = minmax(volumes[[len(volumes) // 2]])[0]
         self.voxels = percent_change(volumes[:, run.mask], run.repetition_time)

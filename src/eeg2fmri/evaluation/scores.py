@@ -31,7 +31,7 @@ from ..metrics.temporal import (
 from ..randomness import seed_for
 from .collect import IMAGE_SCORES, RunResult
 from .rows import CONTROL_ROWS, MODEL, ORACLE, RIDGE, TRAINING_MEAN
-from .runs import DatasetRun
+from .runs import NUM_CALIBRATION_VOLUMES, DatasetRun
 
 FEWEST_SUBJECTS = 6  # with fewer, no two-sided sign-flip test over subjects can reach p < 0.05
 FEWEST_SHIFTS = 20  # with 20, the smallest p is 1 / 21
@@ -66,14 +66,16 @@ def check_length(run: DatasetRun) -> None:
     """Refuse a run that is too short for its nulls, before anything is generated.
 
     Raises:
-        RecordingError: when it holds too few shifts of 40 s or more for a p below 0.05.
+        RecordingError: when it holds too few shifts of 40 s or more for a p below 0.05, or no volume after the
+            first 30.
     """
-    fewest = 2 * math.ceil(MINIMUM_SHIFT / run.repetition_time) + FEWEST_SHIFTS - 1
+    fewest = max(2 * math.ceil(MINIMUM_SHIFT / run.repetition_time) + FEWEST_SHIFTS - 1, NUM_CALIBRATION_VOLUMES + 1)
     if len(run.onsets) < fewest:
         raise RecordingError(
             run.name,
             found=f"{len(run.onsets)} volumes with a whole EEG window",
-            expected=f"at least {fewest}, for {FEWEST_SHIFTS} shifts in time of {MINIMUM_SHIFT:g} s or more",
+            expected=f"at least {fewest}, for {FEWEST_SHIFTS} shifts in time of {MINIMUM_SHIFT:g} s or more, "
+            f"and image scores after volume {NUM_CALIBRATION_VOLUMES}",
             remedy="Leave this run out of the test subjects' data.",
         )
 
