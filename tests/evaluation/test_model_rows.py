@@ -9,6 +9,7 @@ import torch
 import tiny
 from eeg2fmri.baselines.run import Prediction
 from eeg2fmri.errors import InputError, RecordingError
+from eeg2fmri.evaluation import collect
 from eeg2fmri.evaluation.collect import IMAGE_SCORES, Measured, RunResult
 from eeg2fmri.evaluation.model_rows import CONTROLS, DiffusionModel, PriorModel, check_model
 from eeg2fmri.evaluation.regions import find_regions
@@ -113,6 +114,25 @@ def test_images_are_scored_after_the_volumes_that_rows_are_given():
     own = SimpleNamespace(repetition_time=2.0, mask=mask, volumes=lambda: volumes, indices=np.arange(10, 70))
     assert list(Measured(own, None).chosen) == list(range(20, 60))
     assert list(Measured(own, 3).chosen) == [20, 40, 59]
+
+
+@pytest.mark.parametrize(("device", "used"), [("meta", "meta"), ("mps", "cpu")])
+def test_ssim_is_computed_where_the_networks_run(monkeypatch, device, used):
+    seen = []
+
+    def noted(generated, measured, definition, mask):
+        seen.append(generated.device.type)
+        return np.zeros(len(measured))
+
+    monkeypatch.setattr(collect, "ssim", noted)
+    volumes = (100 + np.random.default_rng(3).standard_normal((40, 12, 12, 12))).astype(np.float32)
+    mask = np.ones(volumes.shape[1:], bool)
+    own = SimpleNamespace(
+        onsets=np.arange(40), repetition_time=2.0, mask=mask, mean=volumes[0], regions=find_regions(mask, np.eye(4)),
+        volumes=lambda: volumes, indices=np.arange(40),
+    )  # fmt: skip
+    Measured(own, 2, device).results(Samples(volumes))
+    assert seen == [used] * 4
 
 
 class Samples:

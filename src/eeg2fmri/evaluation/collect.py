@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from ..baselines.run import Predictor, percent_change
 from ..errors import RecordingError
@@ -59,14 +60,16 @@ class Measured:
         run ([`DatasetRun`]): the run.
         num_image_volumes (`int`, *optional*): how many volumes, spread over the run after its first 30, the image
             scores are taken of; all of them by default.
+        device: where SSIM is computed, but for Apple's, which has no float64.
     """
 
-    def __init__(self, run: DatasetRun, num_image_volumes: int | None):
+    def __init__(self, run: DatasetRun, num_image_volumes: int | None, device: str = "cpu"):
         volumes = run.volumes()
         # Some rows are given the first volumes: nobody is scored on them.
         later = np.flatnonzero(run.indices >= NUM_CALIBRATION_VOLUMES)
         count = len(later) if num_image_volumes is None else min(num_image_volumes, len(later))
         self.run = run
+        self.device = "cpu" if torch.device(device).type == "mps" else device
         self.chosen = later[np.linspace(0, len(later) - 1, count).round().astype(int)]
         self.images = minmax(volumes[self.chosen])
         self.volume = minmax(volumes[[len(volumes) // 2]])[0]
@@ -129,7 +132,7 @@ class Measured:
         """SSIM of each volume; NaN where the volumes hold no window of this definition, as a few slices do."""
         if not SSIM_DEFINITIONS[definition].fits(images.shape):
             return np.full(len(images), np.nan)
-        return ssim(images, self.images, definition, mask=mask)
+        return ssim(torch.from_numpy(images).to(self.device), self.images, definition, mask=mask)
 
     def _check(self, volumes: np.ndarray) -> None:
         expected = (len(self.run.onsets), *self.run.mean.shape)

@@ -86,7 +86,7 @@ def evaluate(
         num_inference_steps: denoising steps of a sample.
         batch_size: volumes denoised at once.
         seed: of noise, shifts and bootstrap.
-        device: where the networks run.
+        device: where the networks run and SSIM is computed.
         dtype: of the networks, `"float32"` or `"bfloat16"`.
         against: the output of another model's evaluation on the same runs, to be compared with.
 
@@ -133,7 +133,7 @@ def evaluate(
         "folds": own_files,
     }
     partial = output.parent / f".{output.name}.partial"
-    results, unavailable = gather(parts, Cache(partial, identity), amount.image_volumes_per_run)
+    results, unavailable = gather(parts, Cache(partial, identity), amount.image_volumes_per_run, device)
     table = _described(parts[0].rows, score_rows(results, runs, seed))
     training_known = all(is_complete(entrant.record) for entrant in entrants)
     report = {
