@@ -248,6 +248,9 @@ def evaluate(
     card: Annotated[
         list[Path] | None, typer.Option(help="Model card or document whose marked table is renewed; repeatable.")
     ] = None,
+    against: Annotated[
+        Path | None, typer.Option(help="Scores of another model on the same test runs, to be compared with.")
+    ] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, mps; chosen automatically by default.")] = None,
     dtype: Annotated[str, typer.Option(help="Of the networks: float32 or bfloat16.")] = "float32",
     batch_size: Annotated[int, typer.Option(help="Volumes denoised at once.")] = 16,
@@ -274,6 +277,7 @@ def evaluate(
         seed=seed,
         device=str(find_device(device)),
         dtype=dtype,
+        against=against,
     )
     text = markdown(results)
     for path in card or []:
@@ -287,6 +291,7 @@ def explain(
     dataset: Annotated[Path, typer.Argument(help="Paired dataset; its test runs are looked at.")],
     output: Annotated[Path, typer.Option(help="Folder for JSON, figures and page; must not exist.")],
     windows_per_run: Annotated[int, typer.Option(help="EEG windows of each run, evenly spread.")] = 8,
+    data_split: Annotated[str, typer.Option(help="Named split, such as a fold's.")] = "default",
     steps: Annotated[int, typer.Option(help="Denoising steps, over which attention is averaged.")] = 4,
     root: Annotated[Path | None, typer.Option(help="Where the raw dataset is, when it was moved.")] = None,
     revision: Annotated[str | None, typer.Option(help="Branch, tag or commit of a Hub repository.")] = None,
@@ -301,6 +306,7 @@ def explain(
         model,
         dataset,
         output,
+        data_split=data_split,
         windows_per_run=windows_per_run,
         num_inference_steps=steps,
         root=root,

@@ -63,13 +63,14 @@ def read_training_record(folder: str | os.PathLike) -> dict | None:
     Raises:
         CheckpointError: when the record is damaged.
     """
+    from .data.leaks import recorded
+
     path = Path(folder) / TRAINING_FILE
     if not path.is_file():
         return None
     try:
         record = json.loads(path.read_text())
-        required = {name: record[name] for name in ("training_subjects", "training_runs", "dataset_runs")}
-        return {**required, "earlier_training": record.get("earlier_training", [])}
+        return {**recorded(record), "earlier_training": record.get("earlier_training", [])}
     except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError(
             path, found=f"no readable record ({error})", expected="the training subjects", remedy="Save it again."

@@ -42,3 +42,18 @@ def test_equal_labels_of_another_dataset_are_no_leak(tmp_path):
     record = training_record(dataset(tmp_path / "train", ["001", "002"], ENTRIES))
     refuse_leak(record, dataset(tmp_path / "test", ["001"], [entry("001", "x"), entry("002", "y")]))
     refuse_leak(None, dataset(tmp_path / "test", ["001"], ENTRIES))
+
+
+def test_a_validation_subject_chose_the_model(tmp_path):
+    train, validation = (dataset(tmp_path / "train", split, ENTRIES) for split in (["001"], ["002"]))
+    record = training_record(train, validation=validation)
+    assert (record["training_subjects"], record["validation_subjects"]) == (["001"], ["002"])
+    refuse_leak(record, dataset(tmp_path / "test", ["003"], ENTRIES))
+    test = dataset(tmp_path / "test", ["002", "003"], ENTRIES)
+    with pytest.raises(InputError, match="found 002, on which the model was validated"):
+        refuse_leak(record, test)
+    refuse_leak(record, test, parts=["training"])
+    with pytest.raises(InputError, match="found 002, on which the model was validated"):
+        refuse_leak(training_record(dataset(tmp_path / "new", ["x"], [entry("x", "x")]), [record]), test)
+    old = {name: record[name] for name in ("training_subjects", "training_runs", "dataset_runs")}
+    refuse_leak(old, test)

@@ -51,6 +51,18 @@ def test_predictions_with_nan(place, tmp_path):
     refused(place, tmp_path, RecordingError, rf"{path.name}.*NaN", predictions=tmp_path / "bad")
 
 
+@pytest.mark.parametrize("units", ["z-scores", "percent change"])
+def test_predictions_without_a_mean(place, tmp_path, units):
+    shutil.copytree(place.good, tmp_path / "bad")
+    run = place.runs()[0]
+    path = tmp_path / "bad" / f"{run.name}.nii.gz"
+    volumes = np.asarray(nib.load(path).dataobj, np.float32).T
+    changes = volumes - volumes.mean(axis=0)
+    scale = np.maximum(volumes.std(axis=0), 1e-6) if units == "z-scores" else np.maximum(volumes.mean(axis=0), 1) / 100
+    place.write(run, changes / scale + np.float32(0.1), tmp_path / "bad")
+    refused(place, tmp_path, RecordingError, rf"{path.name}.*expected BOLD units", predictions=tmp_path / "bad")
+
+
 def test_missing_predictions_are_named(place, tmp_path):
     (tmp_path / "none").mkdir()
     refused(place, tmp_path, FileError, "no prediction of sub-", predictions=tmp_path / "none")

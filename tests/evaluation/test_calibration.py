@@ -7,6 +7,7 @@ import pytest
 
 import tiny
 from eeg2fmri.errors import InputError
+from eeg2fmri.evaluation import calibration
 from eeg2fmri.evaluation.calibration import calibrated_gain
 from eeg2fmri.evaluation.model_rows import DiffusionModel
 from eeg2fmri.evaluation.regions import find_regions
@@ -60,6 +61,19 @@ def test_with_it_samples_vary_as_the_measurement_does(pipe):
     pipe.volume_processor.register_to_config(change_gain=gain)
     assert ratio(pipe, own) == pytest.approx(1, rel=1e-3)
     assert calibrated_gain(pipe, own, num_inference_steps=1) == pytest.approx(gain, rel=1e-3)
+
+
+def test_as_many_volumes_are_denoised_at_once_as_asked(pipe, monkeypatch):
+    sizes = []
+
+    class Noted(DiffusionModel):
+        def __init__(self, *arguments, **options):
+            sizes.append(options["batch_size"])
+            super().__init__(*arguments, **options)
+
+    monkeypatch.setattr(calibration, "DiffusionModel", Noted)
+    calibration.calibrated_gain(pipe, runs(pipe)[:1], num_inference_steps=1, batch_size=7)
+    assert sizes == [7]
 
 
 def test_other_modes_and_no_runs_are_refused(pipe):

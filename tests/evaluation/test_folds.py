@@ -11,6 +11,7 @@ from eeg2fmri.baselines.means import TrainingMean
 from eeg2fmri.data.schemes import make_schemes
 from eeg2fmri.errors import InputError
 from eeg2fmri.evaluation.collect import IMAGE_SCORES, Measured
+from eeg2fmri.evaluation.explanation import explain as explaining
 from eeg2fmri.evaluation.folds import find_folds
 from eeg2fmri.evaluation.protocol import PROTOCOLS
 from eeg2fmri.evaluation.runs import DatasetRun
@@ -68,6 +69,22 @@ def test_one_model_for_all_folds_has_seen_test_subjects(folds, tmp_path):
     model = folds.model(tmp_path / "model", "cv-1")
     with pytest.raises(InputError, match="on which the model"):
         folds.evaluate(tmp_path / "out", model, data_split="cv-*")
+
+
+def test_a_folds_model_is_explained_on_its_own_test_runs(folds, tmp_path, monkeypatch):
+    class Passed(Exception):
+        pass
+
+    def load(folder):
+        raise Passed
+
+    monkeypatch.setattr(explaining, "load_pipeline", load)
+    model = folds.model(tmp_path / "model", "cv-1")
+    options = {"root": folds.sim}
+    with pytest.raises(Passed):
+        explaining.explain(str(model), folds.pairs, tmp_path / "out", data_split="cv-1", **options)
+    with pytest.raises(InputError, match="on which the model was trained"):
+        explaining.explain(str(model), folds.pairs, tmp_path / "out", data_split="cv-2", **options)
 
 
 def test_models_of_different_datasets_are_refused(folds, tmp_path):

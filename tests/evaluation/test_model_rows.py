@@ -9,9 +9,11 @@ import torch
 import tiny
 from eeg2fmri.baselines.run import Prediction
 from eeg2fmri.errors import InputError, RecordingError
+from eeg2fmri.evaluation import collect
 from eeg2fmri.evaluation.collect import IMAGE_SCORES, Measured, RunResult
 from eeg2fmri.evaluation.model_rows import CONTROLS, DiffusionModel, PriorModel, check_model
 from eeg2fmri.evaluation.regions import find_regions
+from eeg2fmri.metrics.image import minmax, psnr, rmse, ssim
 from eeg2fmri.pipeline_inputs import window_shape
 from tiny_networks import run
 
@@ -87,6 +89,52 @@ def test_a_model_for_other_spectra_is_refused(pipe):
         check_model(pipe, own)
 
 
+def test_image_scores_are_of_the_volume_and_of_the_brain():
+    rng = np.random.default_rng(1)
+    volumes = (100 + rng.standard_normal((4, 13, 14, 15))).astype(np.float32)
+    mask = np.zeros(volumes.shape[1:], bool)
+    mask[3:10, 3:11, 3:12] = True
+    own = SimpleNamespace(
+        onsets=np.arange(4), repetition_time=2.0, mask=mask, mean=volumes[0], regions=find_regions(mask, np.eye(4)),
+        volumes=lambda: volumes, indices=np.arange(30, 34),
+    )  # fmt: skip
+    changed = np.where(mask, volumes, 100).astype(np.float32)
+    scores = dict(zip(IMAGE_SCORES, Measured(own, None).result(changed, None, np.zeros(0), 0.0).image, strict=True))
+    images = minmax(volumes), minmax(changed)
+    np.testing.assert_allclose(scores["rmse_brain"], rmse(*images, mask))
+    assert (scores["rmse_brain"] < scores["rmse"]).all()
+    np.testing.assert_allclose(scores["psnr_brain"], psnr(*images, mask))
+    for name in ("ssim_3d", "ssim_2d"):
+        np.testing.assert_allclose(scores[f"{name}_brain"], ssim(*images, name, mask=mask))
+
+
+def test_images_are_scored_after_the_volumes_that_rows_are_given():
+    volumes = (100 + np.random.default_rng(2).standard_normal((60, 3, 4, 5))).astype(np.float32)
+    mask = np.ones(volumes.shape[1:], bool)
+    own = SimpleNamespace(repetition_time=2.0, mask=mask, volumes=lambda: volumes, indices=np.arange(10, 70))
+    assert list(Measured(own, None).chosen) == list(range(20, 60))
+    assert list(Measured(own, 3).chosen) == [20, 40, 59]
+
+
+@pytest.mark.parametrize(("device", "used"), [("meta", "meta"), ("mps", "cpu")])
+def test_ssim_is_computed_where_the_networks_run(monkeypatch, device, used):
+    seen = []
+
+    def noted(generated, measured, definition, mask):
+        seen.append(generated.device.type)
+        return np.zeros(len(measured))
+
+    monkeypatch.setattr(collect, "ssim", noted)
+    volumes = (100 + np.random.default_rng(3).standard_normal((40, 12, 12, 12))).astype(np.float32)
+    mask = np.ones(volumes.shape[1:], bool)
+    own = SimpleNamespace(
+        onsets=np.arange(40), repetition_time=2.0, mask=mask, mean=volumes[0], regions=find_regions(mask, np.eye(4)),
+        volumes=lambda: volumes, indices=np.arange(40),
+    )  # fmt: skip
+    Measured(own, 2, device).results(Samples(volumes))
+    assert seen == [used] * 4
+
+
 class Samples:
     """A predictor that gives what it was made with."""
 
@@ -104,7 +152,7 @@ def test_of_several_samples_the_mean_is_scored_and_the_first_alone(tmp_path):
     mask = np.ones(shape[1:], bool)
     own = SimpleNamespace(
         name="one", onsets=np.arange(20), repetition_time=2.0, mask=mask, mean=volumes[0].mean(0),
-        regions=find_regions(mask, np.eye(4)), volumes=lambda: volumes[0],
+        regions=find_regions(mask, np.eye(4)), volumes=lambda: volumes[0], indices=np.arange(30, 50),
     )  # fmt: skip
     measured = Measured(own, num_image_volumes=3)
     mean, first = measured.results(Samples(*volumes[1:]))
@@ -117,7 +165,8 @@ def test_of_several_samples_the_mean_is_scored_and_the_first_alone(tmp_path):
     np.testing.assert_array_equal(first.image, alone.image)
     assert mean.image.shape == (len(IMAGE_SCORES), 3)
     perfect, _ = measured.results(Samples(volumes[0]))
-    np.testing.assert_allclose(perfect.image, [[1.0] * 3] * 3 + [[100.0] * 3] + [[0.0] * 3], atol=1e-9)
+    values = [[1.0] * 3] * 4 + [[100.0] * 3] * 2 + [[0.0] * 3] * 2
+    np.testing.assert_allclose(perfect.image, values, atol=1e-9)
     np.testing.assert_allclose(perfect.voxel_r, 1, atol=1e-6)
     mean.save(tmp_path / "kept.npz")
     np.testing.assert_array_equal(RunResult.load(tmp_path / "kept.npz").series, mean.series)

@@ -1,10 +1,14 @@
 """The whole protocol on six simulated subjects: its outputs, the same bits again, and going on after a stop."""
 
+import numpy as np
 import pytest
 
+from eeg2fmri.baselines.means import TrainingMean, Zeros
+from eeg2fmri.errors import FileError, InputError
 from eeg2fmri.evaluation import protocol
 from eeg2fmri.evaluation.model_rows import DiffusionModel
 from eeg2fmri.evaluation.outside import NIfTIPredictions
+from eeg2fmri.evaluation.rows import Row
 
 SAMPLING = {"num_samples": 2, "num_inference_steps": 1}
 
@@ -20,6 +24,20 @@ class Stop:
             raise KeyboardInterrupt
         self.left -= 1
         return self.function(*arguments)
+
+
+def test_where_no_row_reads_the_eeg_the_others_are_reported(place, tmp_path, monkeypatch):
+    """Measured data with a single training subject have no ridge."""
+    still = [
+        Row("zeros", "zeros", "nothing", Zeros()),
+        Row("training_mean", "training mean", "nothing", TrainingMean()),
+    ]
+    monkeypatch.setattr(protocol, "baseline_rows", lambda: still)
+    report = place.evaluate(tmp_path / "out", "none")
+    assert report["verdict"]["headline"] == "No row reads the EEG."
+    text = (tmp_path / "out" / "report.html").read_text()
+    assert "training mean" in text
+    assert "Time courses" not in text
 
 
 @pytest.mark.slow
@@ -74,3 +92,30 @@ def test_baselines_alone_are_scored_and_the_ridge_is_judged(place, tmp_path):
     assert report["verdict"]["row"] == "sensor_ridge"
     assert report["verdict"]["headline"].startswith("No model was scored.")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["report.html", "results.csv", "results.json"]
+
+
+def test_two_models_are_compared_on_the_same_runs_alone(place, tmp_path, monkeypatch):
+    monkeypatch.setattr(protocol, "baseline_rows", lambda: [Row("training_mean", "mean", "nothing", TrainingMean())])
+    for run in place.runs():
+        noise = np.random.default_rng(0).standard_normal((len(run.onsets), *run.mean.shape))
+        place.write(run, (run.mean * (1 + 0.01 * noise)).astype(np.float32), tmp_path / "noise")
+    first = place.evaluate(tmp_path / "first", predictions=tmp_path / "noise")
+    report = place.evaluate(tmp_path / "second", against=tmp_path / "first")
+    compared = report["against"]
+    assert first["against"] is None
+    assert compared["model"] == "planted"
+    own, other = (one["rows"]["model"]["scores"] for one in (report, first))
+    for score in ("r", "rmse_brain"):
+        expected = np.mean(own[score]["per_subject"]) - np.mean(other[score]["per_subject"])
+        assert compared["scores"][score]["mean"] == pytest.approx(expected)
+    assert compared["scores"]["r"]["p"] == 2 / 2**6
+    assert compared["scores"]["r"]["low"] > 0
+    assert "Minus planted" in (tmp_path / "second" / "report.html").read_text()
+    with pytest.raises(InputError, match="against: found an evaluation with other image volumes per run"):
+        place.evaluate(tmp_path / "third", against=tmp_path / "first", protocol="full")
+    results = tmp_path / "first" / "results.json"
+    results.write_text(results.read_text().replace(first["dataset"]["runs"][place.runs()[0].name], "another"))
+    with pytest.raises(InputError, match="against: found an evaluation with other runs"):
+        place.evaluate(tmp_path / "third", against=tmp_path / "first")
+    with pytest.raises(FileError, match="no readable results"):
+        place.evaluate(tmp_path / "third", against=tmp_path)

@@ -1,6 +1,6 @@
 import numpy as np
 
-from eeg2fmri.evaluation.regions import PARCEL_GRID, find_regions
+from eeg2fmri.evaluation.regions import PARCEL_GRID, find_regions, grey_matter
 
 AFFINE = np.diag([-5.5, 6.5, 10.0, 1.0])
 AFFINE[:3, 3] = [85.25, -117.5, -72.0]
@@ -40,3 +40,16 @@ def test_an_atlas_stands_in_for_networks_in_mni_space():
     regions = find_regions(ball(), AFFINE, in_mni=True)
     assert {"Visual", "DefaultMode", "Auditory"} <= set(regions.names)
     assert "unassigned" not in regions.names
+
+
+def test_grey_matter_is_that_of_the_template_inside_the_brain():
+    mask = ball()
+    grey = grey_matter(mask, AFFINE)
+    assert not grey[~mask].any()
+    assert 0.3 < grey.sum() / mask.sum() < 0.95
+
+    def at(x, y, z):
+        return grey[tuple(np.rint(np.linalg.inv(AFFINE) @ (x, y, z, 1)).astype(int)[2::-1])]
+
+    assert at(0, -80, 5)  # the calcarine sulcus
+    assert not at(27, -30, 28)  # the corona radiata

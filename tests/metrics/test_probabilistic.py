@@ -5,7 +5,8 @@ import pytest
 from scipy.stats import norm
 
 from eeg2fmri.errors import InputError
-from eeg2fmri.metrics.probabilistic import coverage, crps, spread_skill, variance_ratio, widest_level
+from eeg2fmri.metrics.probabilistic import coverage, crps, variance_ratio, widest_level
+from eeg2fmri.metrics.temporal import temporal_correlation
 
 
 def exchangeable(num_samples, volumes=20_000, regions=2, seed=0):
@@ -75,30 +76,24 @@ def test_too_few_samples_for_a_level_are_refused():
             coverage(samples, y, level)
 
 
-def test_variance_ratio_and_spread_skill_are_one_for_exchangeable_samples():
+def test_variance_ratio_is_one_for_exchangeable_samples():
     for num_samples in (2, 3, 20):
         samples, y = exchangeable(num_samples)
         np.testing.assert_allclose(variance_ratio(samples, y), 1, atol=0.05)
-        np.testing.assert_allclose(spread_skill(samples, y), 1, atol=0.03)
 
 
-def test_variance_ratio_and_spread_skill_scale_as_they_should():
+def test_variance_ratio_scales_as_it_should():
     samples, y = exchangeable(5)
     np.testing.assert_allclose(variance_ratio(3 * samples + 1, y), 9 * variance_ratio(samples, y))
     np.testing.assert_allclose(variance_ratio(np.stack([y, 2 * y]), y), (1 + 4) / 2)
-    np.testing.assert_allclose(spread_skill(7 * samples, 7 * y), spread_skill(samples, y))
-    assert (spread_skill(0.5 * samples, y) < 0.7).all()
-    signal = 2 * np.random.default_rng(5).standard_normal(y.shape)
-    np.testing.assert_allclose(spread_skill(samples + signal, y + signal), spread_skill(samples, y))
 
 
 def test_constant_series_have_defined_scores():
     samples, _ = exchangeable(3, 10)
     assert (variance_ratio(samples, np.full((10, 2), 0.1)) == 0).all()
-    assert (spread_skill(np.zeros((3, 10, 2)), np.zeros((10, 2))) == 0).all()
 
 
-@pytest.mark.parametrize("function", [crps, coverage, variance_ratio, spread_skill])
+@pytest.mark.parametrize("function", [crps, coverage, variance_ratio])
 def test_bad_input_is_named(function):
     samples, y = exchangeable(20, 10)
     with pytest.raises(InputError, match=r"samples: found shape \[20, 9, 2\]"):
@@ -109,3 +104,18 @@ def test_bad_input_is_named(function):
         function(samples[0], y)
     with pytest.raises(InputError, match="NaN"):
         function(np.where(samples > 1, np.nan, samples), y)
+
+
+@pytest.mark.parametrize(("rho", "better"), [(0.613, False), (0.69, False), (0.72, True), (0.9, True)])
+def test_a_calibrated_sample_has_less_error_than_the_mean_only_above_the_root_of_a_half(rho, better):
+    """In a Gaussian world: the EEG determines a share rho^2 of the measured variance, and samples draw the rest."""
+    random = np.random.default_rng(0)
+    known, rest, drawn = random.standard_normal((3, 200_000, 1))
+    measured = rho * known + np.sqrt(1 - rho**2) * rest
+    sample = rho * known + np.sqrt(1 - rho**2) * drawn
+    assert variance_ratio(np.stack([sample, sample]), measured) == pytest.approx(1, abs=0.02)
+    assert temporal_correlation(sample, measured)[0] == pytest.approx(rho**2, abs=0.01)
+    error = ((sample - measured) ** 2).mean()
+    assert error == pytest.approx(2 * (1 - rho**2), abs=0.02)
+    assert (error < (measured**2).mean()) == better
+    assert ((rho * known - measured) ** 2).mean() == pytest.approx(1 - rho**2, abs=0.01)  # the mean of many samples

@@ -6,11 +6,11 @@ import pytest
 from eeg2fmri.errors import InputError
 from eeg2fmri.metrics.statistics import (
     circular_shift_null,
+    fisher_mean,
     fisher_mean_interval,
     mean_interval,
     paired_comparison,
     sign_flip_p,
-    swapped_subject_scores,
 )
 from eeg2fmri.metrics.temporal import temporal_correlation
 
@@ -122,6 +122,15 @@ def test_shifts_destroy_a_true_coupling_and_nothing_else():
     assert (constant.scores == 0).all()
 
 
+def test_runs_are_averaged_as_asked():
+    measured = [smooth(rng(seed), 120) for seed in range(3)]
+    predicted = [y + seed * smooth(rng(9 + seed), 120) for seed, y in enumerate(measured)]
+    null = circular_shift_null(mean_r, predicted, measured, 2.0, average=fisher_mean)
+    each = [mean_r(x, y) for x, y in zip(predicted, measured, strict=True)]
+    assert null.observed == pytest.approx(fisher_mean_interval(each, rng()).mean)
+    assert null.scores.shape == (60,)
+
+
 def test_no_shift_is_shorter_than_the_minimum():
     clock = np.arange(100.0)[:, None]
     lags = []
@@ -159,15 +168,3 @@ def test_short_runs_and_other_mismatches_are_refused():
             circular_shift_null(mean_r, predicted, measured, 2.0)
     with pytest.raises(InputError, match="that of measured"):
         circular_shift_null(mean_r, [x[:45]], [x], 2.0)
-
-
-def test_swapped_subjects_share_the_paradigm_only():
-    generator, task = rng(), np.repeat([0.0, 1.0, 0.0, 1.0], 30)[:, None]
-    measured = [smooth(generator, 120)[: 120 - i] for i in range(5)]
-    assert np.abs(swapped_subject_scores(mean_r, measured, measured).mean()) < 0.15
-    on_task = [y + 3 * task[: len(y)] for y in measured]
-    assert swapped_subject_scores(mean_r, on_task, on_task).min() > 0.3
-    expected = np.mean([mean_r(measured[0][:116], y[:116]) for y in measured[1:]])
-    np.testing.assert_allclose(swapped_subject_scores(mean_r, measured, measured)[0], expected)
-    with pytest.raises(InputError, match="1 subjects; expected at least 2"):
-        swapped_subject_scores(mean_r, measured[:1], measured[:1])

@@ -211,6 +211,7 @@ def test_both_trainings_are_remembered_and_equal_labels_of_the_new_group_are_no_
     record = read_training_record(settings.output_dir)
     assert is_complete(record)
     assert json.loads(Path(settings.output_dir, "training.json").read_text())["base_model"]["name"]
+    assert record["validation_subjects"] == PairedDataset(pairs, "validation").subjects
     new = PairedDataset(pairs, "test")
     assert set(new.subjects) & set(PairedDataset(original).subjects) or set(new.subjects) & {"001", "002", "003"}
     refuse_leak(record, new)

@@ -79,12 +79,13 @@ def latent_features(run: Run) -> np.ndarray:
     Raises:
         NotAvailable: for measured data.
     """
-    if run.truth is None:
+    truth = run.truth
+    if truth is None:
         raise NotAvailable(
             "latents", found="measured data", expected="a simulation", remedy="Nothing is known of their latents."
         )
     times = (run.onsets[:, None] + window_centres(run.eeg_processor)).ravel()
-    latents = [np.interp(times, run.truth.latent_times, latent) for latent in run.truth.latents.T]
+    latents = [np.interp(times, truth.latent_times, latent) for latent in truth.latents.T]
     return np.stack(latents, axis=-1).reshape(len(run.onsets), -1)
 
 

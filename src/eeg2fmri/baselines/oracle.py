@@ -21,9 +21,10 @@ class Oracle:
         Raises:
             NotAvailable: for measured data.
         """
-        if run.truth is None:
+        truth = run.truth
+        if truth is None:
             raise NotAvailable(
                 "oracle", found="measured data", expected="a simulation", remedy="Nobody knows what the EEG drives."
             )
-        change = np.einsum("nk,kzyx->nzyx", run.truth.change, run.truth.maps, optimize=True)
+        change = np.einsum("nk,kzyx->nzyx", truth.change, truth.maps, optimize=True)
         return Prediction([(run.own_mean * (1 + change / 100)).astype(np.float32)])

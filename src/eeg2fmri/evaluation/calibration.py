@@ -32,6 +32,7 @@ def calibrated_gain(
         pipe ([`EEG2fMRIPipeline`]): of the mode `change`.
         runs: of the validation subjects; never of those that are tested.
         num_inference_steps (`int`): for which it is to hold.
+        batch_size (`int`): volumes denoised at once.
         seed (`int`): of the noise.
 
     Returns:
@@ -49,7 +50,7 @@ def calibrated_gain(
             remedy="Calibrate a model of changes, on validation subjects.",
         )
     model = DiffusionModel(
-        pipe, runs, num_samples=2, num_inference_steps=num_inference_steps, batch_size=16, seed=seed
+        pipe, runs, num_samples=2, num_inference_steps=num_inference_steps, batch_size=batch_size, seed=seed
     )
     ratios = []
     for run in runs:

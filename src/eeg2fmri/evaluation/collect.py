@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from ..baselines.run import Predictor, percent_change
 from ..errors import RecordingError
@@ -14,10 +15,10 @@ from ..files import publish_file
 from ..metrics.image import minmax, psnr, rmse, ssim
 from ..metrics.ssim_definitions import SSIM_DEFINITIONS
 from ..metrics.temporal import temporal_correlation
-from .runs import DatasetRun
+from .runs import NUM_CALIBRATION_VOLUMES, DatasetRun
 
 HIGHEST_PSNR = 100.0  # dB: equal volumes have an infinite one
-IMAGE_SCORES = ("ssim_3d", "ssim_2d", "ssim_3d_brain", "psnr", "rmse")
+IMAGE_SCORES = ("ssim_3d", "ssim_2d", "ssim_3d_brain", "ssim_2d_brain", "psnr", "psnr_brain", "rmse", "rmse_brain")
 SIMILARITIES = ("ssim_3d", "ssim_2d")  # of which the first that fits the grid is judged and drawn
 
 
@@ -57,15 +58,19 @@ class Measured:
 
     Args:
         run ([`DatasetRun`]): the run.
-        num_image_volumes (`int`, *optional*): how many volumes, spread over the run, the image scores are taken of;
-            all by default.
+        num_image_volumes (`int`, *optional*): how many volumes, spread over the run after its first 30, the image
+            scores are taken of; all of them by default.
+        device: where SSIM is computed, but for Apple's, which has no float64.
     """
 
-    def __init__(self, run: DatasetRun, num_image_volumes: int | None):
+    def __init__(self, run: DatasetRun, num_image_volumes: int | None, device: str = "cpu"):
         volumes = run.volumes()
-        count = len(volumes) if num_image_volumes is None else min(num_image_volumes, len(volumes))
+        # Some rows are given the first volumes: nobody is scored on them.
+        later = np.flatnonzero(run.indices >= NUM_CALIBRATION_VOLUMES)
+        count = len(later) if num_image_volumes is None else min(num_image_volumes, len(later))
         self.run = run
-        self.chosen = np.linspace(0, len(volumes) - 1, count).round().astype(int)
+        self.device = "cpu" if torch.device(device).type == "mps" else device
+        self.chosen = later[np.linspace(0, len(later) - 1, count).round().astype(int)]
         self.images = minmax(volumes[self.chosen])
         self.volume = minmax(volumes[[len(volumes) // 2]])[0]
         self.voxels = percent_change(volumes[:, run.mask], run.repetition_time)
@@ -81,15 +86,7 @@ class Measured:
             percent_change(volumes[:, run.mask], run.repetition_time), self.voxels
         )
         return RunResult(
-            image=np.stack(
-                [
-                    self._similarity(images, "ssim_3d"),
-                    self._similarity(images, "ssim_2d"),
-                    self._similarity(images, "ssim_3d", mask=run.mask),
-                    np.minimum(psnr(images, self.images), HIGHEST_PSNR),
-                    rmse(images, self.images),
-                ]
-            ),
+            image=self._image_scores(images),
             series=run.regions.series(volumes, run.repetition_time) if series is None else series,
             sample_series=sample_series,
             voxel_r=voxel_r,
@@ -121,11 +118,21 @@ class Measured:
         mean = self.result((total / num_samples).astype(np.float32), None, np.stack(sample_series), seconds)
         return mean, self.result(first, None, none, seconds / num_samples)
 
-    def _similarity(self, images: np.ndarray, definition: str, mask: np.ndarray | None = None) -> np.ndarray:
+    def _image_scores(self, images: np.ndarray) -> np.ndarray:
+        """Of the whole volumes, and of the brain alone."""
+        scores = {}
+        for ending, mask in (("", None), ("_brain", self.run.mask)):
+            for definition in SIMILARITIES:
+                scores[definition + ending] = self._similarity(images, definition, mask)
+            scores[f"psnr{ending}"] = np.minimum(psnr(images, self.images, mask), HIGHEST_PSNR)
+            scores[f"rmse{ending}"] = rmse(images, self.images, mask)
+        return np.stack([scores[name] for name in IMAGE_SCORES])
+
+    def _similarity(self, images: np.ndarray, definition: str, mask: np.ndarray | None) -> np.ndarray:
         """SSIM of each volume; NaN where the volumes hold no window of this definition, as a few slices do."""
         if not SSIM_DEFINITIONS[definition].fits(images.shape):
             return np.full(len(images), np.nan)
-        return ssim(images, self.images, definition, mask=mask)
+        return ssim(torch.from_numpy(images).to(self.device), self.images, definition, mask=mask)
 
     def _check(self, volumes: np.ndarray) -> None:
         expected = (len(self.run.onsets), *self.run.mean.shape)

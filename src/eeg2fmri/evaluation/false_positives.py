@@ -140,7 +140,7 @@ def _count(
 
 
 def _above_shifts(row: Mapping) -> bool:
-    return row["scores"]["r"]["mean"] > 0 and row["null"]["p"] < ALPHA
+    return not row["constant"] and row["scores"]["r"]["mean"] > 0 and row["null"]["p"] < ALPHA
 
 
 def _above_others(row: Mapping) -> bool:

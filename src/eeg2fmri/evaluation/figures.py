@@ -82,8 +82,8 @@ def network_courses(run: DatasetRun, own: Mapping[str, np.ndarray]) -> Figure:
 def null_histograms(rows: Mapping[str, dict]) -> Figure:
     """r of the model and of the ridge within their nulls of time shifts."""
     shown = {name: rows[name] for name in (MODEL, RIDGE) if name in rows and rows[name]["null"] is not None}
-    figure = Figure(figsize=(5.5 * max(1, len(shown)), 3), layout="constrained")
-    for axis, row in zip(figure.subplots(1, max(1, len(shown)), squeeze=False)[0], shown.values(), strict=False):
+    figure = Figure(figsize=(5.5 * len(shown), 3), layout="constrained")
+    for axis, row in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown.values(), strict=True):
         axis.hist(row["null"]["scores"], bins=20, color="0.7", label="time shifted by 40 s or more")
         axis.axvline(row["scores"]["r"]["mean"], color="crimson", label="as predicted")
         axis.set_title(f"{row['title']}: p = {row['null']['p']:.3f}", fontsize=10)

@@ -14,7 +14,7 @@ from ..baselines.run import NotAvailable
 from ..data.paired_dataset import PairedDataset
 from ..errors import InputError
 from ..files import publish_file
-from .collect import Measured, RunResult
+from .collect import IMAGE_SCORES, Measured, RunResult
 from .rows import MODEL, ONE_SAMPLE, Row
 from .runs import DatasetRun
 
@@ -80,7 +80,7 @@ class Cache:
     """
 
     def __init__(self, folder: Path, identity: dict):
-        text = json.dumps(identity, sort_keys=True, default=str)
+        text = json.dumps([identity, IMAGE_SCORES], sort_keys=True, default=str)
         self.folder = folder / hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def path(self, row: str, run: str) -> Path:
@@ -103,7 +103,7 @@ class Cache:
 
 
 def gather(
-    parts: Sequence[Part], cache: Cache, num_image_volumes: int | None
+    parts: Sequence[Part], cache: Cache, num_image_volumes: int | None, device: str = "cpu"
 ) -> tuple[dict[str, list[RunResult]], dict[str, str]]:
     """Everything that scores and report need.
 
@@ -111,6 +111,7 @@ def gather(
         parts: one for each fold, all with the same rows.
         cache ([`Cache`]): where results are kept.
         num_image_volumes (`int`, *optional*): of each run, for the image scores.
+        device: where these are computed.
 
     Returns:
         `dict`: for each row's name the results of the runs of all parts, in order; the model's first sample is a row
@@ -126,7 +127,7 @@ def gather(
         for part in parts:
             _fit(part, cache, reasons)
             for run in part.runs:
-                _run_rows(part.rows, run, cache, reasons, num_image_volumes)
+                _run_rows(part.rows, run, cache, reasons, num_image_volumes, device)
                 progress.update(len(part.rows))
     cache.note_unavailable(reasons)
     runs = [run for part in parts for run in part.runs]
@@ -149,13 +150,18 @@ def _fit(part: Part, cache: Cache, reasons: dict[str, str]) -> None:
 
 
 def _run_rows(
-    rows: Sequence[Row], run: DatasetRun, cache: Cache, reasons: dict[str, str], num_image_volumes: int | None
+    rows: Sequence[Row],
+    run: DatasetRun,
+    cache: Cache,
+    reasons: dict[str, str],
+    num_image_volumes: int | None,
+    device: str,
 ) -> None:
     measured = None
     for row in rows:
         if row.name in reasons or cache.load(row.name, run.name) is not None:
             continue
-        measured = Measured(run, num_image_volumes) if measured is None else measured
+        measured = Measured(run, num_image_volumes, device) if measured is None else measured
         try:
             result, first = measured.results(row.predictor)
         except NotAvailable as error:

@@ -6,14 +6,18 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from ..baselines.run import Prediction
 from ..errors import FileError, RecordingError
 from ..processing.reference import same_affine
 from ..recordings.bold import BOLDRun, read_bold
 from .runs import DatasetRun
+from .scores import TIME_TOLERANCE
 
+CLEAR_OF_ZERO = 2.0  # standard deviations over time that a BOLD signal is above zero at the least
+BRAIN_SHARE = 0.9  # of the brain's voxels
 SUFFIXES = ("_bold.nii.gz", "_bold.nii", ".nii.gz", ".nii")
-TIME_TOLERANCE = 0.01  # of the repetition time
 
 
 class NIfTIPredictions:
@@ -27,7 +31,8 @@ class NIfTIPredictions:
 
     Raises:
         FileError: naming the runs without a file, or a file that can't be read.
-        RecordingError: another shape, affine, repetition time or number of volumes than measured; NaN.
+        RecordingError: another shape, affine, repetition time or number of volumes than measured; NaN; not in
+            BOLD units.
     """
 
     def __init__(self, folder: str | os.PathLike, runs: Sequence[DatasetRun]):
@@ -84,3 +89,17 @@ class NIfTIPredictions:
                     expected=f"that of the measured run, {expected}",
                     remedy="Write the predictions on the grid and at the times of the measurement.",
                 )
+        _check_units(bold, run)
+
+
+def _check_units(bold: BOLDRun, run: DatasetRun) -> None:
+    """Percent change is taken of the signal's mean: z-scores have none."""
+    inside = bold.volumes.T[:, run.mask]
+    share = float(np.mean(inside.mean(axis=0) >= CLEAR_OF_ZERO * inside.std(axis=0)))
+    if share < BRAIN_SHARE:
+        raise RecordingError(
+            bold.source,
+            found=f"a mean over time well above 0 in {share:.0%} of the brain's voxels",
+            expected="BOLD units, with such a mean nearly everywhere",
+            remedy="Multiply z-scores or percent change by the measured scale, and add the mean volume back.",
+        )

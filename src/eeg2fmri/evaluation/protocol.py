@@ -16,13 +16,14 @@ from ..data.schemes import DEFAULT_SCHEME, SPLIT_NAME, SPLITS_FOLDER
 from ..errors import FileError, InputError
 from ..files import publish_folder, sha256
 from ..hub import model_index
+from .against import compare, read_scores, refuse_other_runs
 from .entrants import NOBODY, Entrant, FilesEntrant, NoEntrant, PipelineEntrant, Sampling
 from .folds import Fold, describe, find_folds, refuse_other_data
 from .gather import Cache, Part, RunReader, TrainingRuns, gather
 from .report import write_report
 from .rows import MODEL, ONE_SAMPLE, Row, baseline_rows
 from .runs import DatasetRun, root_of
-from .scores import check_length, check_subjects, primary_kind, score_rows
+from .scores import check_length, check_subjects, check_timing, primary_kind, score_rows
 from .tables import write_csv
 from .verdict import judge
 
@@ -63,6 +64,7 @@ def evaluate(
     seed: int = 42,
     device: str = "cpu",
     dtype: str = "float32",
+    against: str | os.PathLike | None = None,
 ) -> dict:
     """Score a model on the test subjects of a paired dataset, beside every baseline and control.
 
@@ -84,15 +86,16 @@ def evaluate(
         num_inference_steps: denoising steps of a sample.
         batch_size: volumes denoised at once.
         seed: of noise, shifts and bootstrap.
-        device: where the networks run.
+        device: where the networks run and SSIM is computed.
         dtype: of the networks, `"float32"` or `"bfloat16"`.
+        against: the output of another model's evaluation on the same runs, to be compared with.
 
     Returns:
         `dict`: what `results.json` holds; see docs/evaluation.md.
 
     Raises:
         InputError: an argument, too few test subjects, a subject that is tested twice or that its model was trained
-            on, or models of folds of different datasets.
+            on, models of folds of different datasets, or results of other runs to compare with.
         RecordingError, FileError, CheckpointError: before anything is written.
     """
     output = Path(output)
@@ -100,6 +103,7 @@ def evaluate(
     _check_dtype(dtype)
     if output.exists():
         raise FileError(output, found="something already there", expected="a free path", remedy="Choose another.")
+    other = None if against is None else read_scores(against)
     folds = find_folds(Path(dataset), data_split)
     subjects = [subject for fold in folds for subject in fold.test.subjects]
     check_subjects(subjects)
@@ -119,6 +123,9 @@ def evaluate(
         **entrants[0].settings,
         "eeg2fmri": __version__,
     }
+    described = _dataset(folds, runs)
+    if other is not None:
+        refuse_other_runs(other, described, settings)
     own_files = {fold.name: _identity(fold, entrant) for fold, entrant in zip(folds, entrants, strict=True)}
     identity = {
         **settings,
@@ -126,7 +133,7 @@ def evaluate(
         "folds": own_files,
     }
     partial = output.parent / f".{output.name}.partial"
-    results, unavailable = gather(parts, Cache(partial, identity), amount.image_volumes_per_run)
+    results, unavailable = gather(parts, Cache(partial, identity), amount.image_volumes_per_run, device)
     table = _described(parts[0].rows, score_rows(results, runs, seed))
     training_known = all(is_complete(entrant.record) for entrant in entrants)
     report = {
@@ -137,10 +144,11 @@ def evaluate(
             "revision": entrants[0].revision,
             "files": {name: fold["files"] for name, fold in own_files.items()},
         },
-        "dataset": _dataset(folds, runs),
+        "dataset": described,
         "settings": settings,
         "rows": table,
         "not_available": unavailable,
+        "against": None if other is None or MODEL not in table else compare(table, other, seed),
     }
     with publish_folder(output) as staging:
         (staging / "results.json").write_text(json.dumps(report, indent=1) + "\n")
@@ -156,8 +164,10 @@ def _read(folds: Sequence[Fold], entrants: Sequence[Entrant], reader: RunReader)
     """Each fold's rows and runs, all checked."""
     tested = [reader.read(fold.test, "Test runs") for fold in folds]
     runs = [run for own in tested for run in own]
+    check_timing(runs)
     for run in runs:
         check_length(run)
+        _ = run.task  # a table that can't be read is refused now
     return [
         Part([*baseline_rows(), *entrant.rows(own, runs)], own, TrainingRuns(fold.training, reader))
         for fold, entrant, own in zip(folds, entrants, tested, strict=True)
@@ -229,6 +239,7 @@ def _dataset(folds: Sequence[Fold], runs: Sequence[DatasetRun]) -> dict:
         "folder": folds[0].test.folder.resolve().name,
         "test_subjects": sorted({run.subject for run in runs}),
         "num_test_runs": len(runs),
+        "runs": {run.name: run.checksum for run in runs},
         "num_volumes": [len(run.onsets) for run in runs],
         "num_training_subjects": min(len(fold.training.subjects) for fold in folds),
         "folds": describe(folds),
@@ -243,4 +254,5 @@ def _dataset(folds: Sequence[Fold], runs: Sequence[DatasetRun]) -> dict:
         ],
         "num_parcels": int(first.regions.of("parcel").sum()),
         "scored_regions": primary_kind(first.regions),
+        "scored_voxels": "grey matter" if config.space == "mni" else "brain",
     }

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import functools
+
 import nilearn.datasets
 import numpy as np
 import scipy.sparse
 
 from ..baselines.run import Regions
 from ..data.simulation import DARK_NETWORK
+from ..processing.grids import resample
 
 PARCEL_GRID = (4, 5, 4)  # z, y, x
 MAP_THRESHOLD = 0.5  # of a simulated network's map
 FEWEST_VOXELS = 4
 UNNAMED = "unassigned"
+GREY_SHARE = 0.2  # nilearn's default of load_mni152_gm_mask
 
 
 def find_regions(
@@ -40,6 +44,23 @@ def find_regions(
     rows = [*networks.values(), *parcels.values()]
     matrix = scipy.sparse.csr_array(np.stack([_mean_weights(row) for row in rows]))
     return Regions((*networks, *parcels), (*kinds, *["parcel"] * len(parcels)), matrix)
+
+
+def grey_matter(mask: np.ndarray, affine: np.ndarray) -> np.ndarray:
+    """The brain's voxels that are grey matter in the MNI152 template, by nilearn's threshold, `[z, y, x]`.
+
+    Args:
+        mask (`np.ndarray` of shape `[z, y, x]`): the brain, in MNI space.
+        affine (`np.ndarray` of shape `[4, 4]`): voxel indices (x, y, z) to mm.
+    """
+    share, template_affine = _grey_template()
+    return mask & (resample(share[None], template_affine, affine, mask.shape)[0] > GREY_SHARE)
+
+
+@functools.cache
+def _grey_template() -> tuple[np.ndarray, np.ndarray]:
+    template = nilearn.datasets.load_mni152_gm_template(resolution=4)  # part of nilearn's package
+    return np.asarray(template.dataobj, np.float32).T, template.affine
 
 
 def _mean_weights(inside: np.ndarray) -> np.ndarray:

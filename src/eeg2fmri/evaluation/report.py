@@ -48,6 +48,7 @@ def write_report(
     parts = [
         _verdict(report),
         _table(report),
+        _against(report["against"]),
         _figure(
             "Image scores of every volume (SSIM, RMSE)",
             image_score_boxes(results, {name: row["title"] for name, row in rows.items()}),
@@ -56,13 +57,13 @@ def write_report(
             f"Axial slices of {run.name}, values from 0 to 1, those below 0.35 left out",
             axial_slices(run, minmax(measured)[0], results[judged][0].volume),
         ),
-        _figure("Time courses", network_courses(run, {title: result.series for title, result in shown.items()})),
-        _figure(
-            "Correlation over time, by voxel",
-            correlation_slices(run, {title: result.voxel_r for title, result in shown.items()}),
-        ),
-        _figure("r against its null of shifts in time", null_histograms(rows)),
     ]
+    if shown:
+        courses = network_courses(run, {title: result.series for title, result in shown.items()})
+        maps = correlation_slices(run, {title: result.voxel_r for title, result in shown.items()})
+        parts += [_figure("Time courses", courses), _figure("Correlation over time, by voxel", maps)]
+    if any(rows[name]["null"] is not None for name in (MODEL, RIDGE) if name in rows):
+        parts.append(_figure("r against its null of shifts in time", null_histograms(rows)))
     if MODEL in results and len(results[MODEL][0].sample_series) > 1:
         parts.append(_figure("Calibration of the samples", calibration(results[MODEL], runs)))
     title = html.escape(f"Evaluation of {report['model']['name']}")
@@ -81,7 +82,8 @@ def _verdict(report: dict) -> str:
     facts = (
         f"{subjects_of(dataset)} ({origin} data, {dataset['space']} space, images: {dataset['image_normalisation']}); "
         f"protocol {settings['protocol']}, {settings['samples']} samples, {settings.get('sampler')}, "
-        f"{settings['steps']} steps, seed {settings['seed']}. r: mean over {dataset['scored_regions']}s. "
+        f"{settings['steps']} steps, seed {settings['seed']}. r: mean over {dataset['scored_regions']}s; by voxel: "
+        f"{dataset['scored_voxels']}. "
         "Intervals: 95 %, bootstrap over subjects."
     )
     return (
@@ -105,6 +107,16 @@ def _table(report: dict) -> str:
     return f'<div class="wide"><table>{"".join(lines)}</table></div>' + (
         f"<p>Rows that this dataset can't have:</p><ul>{missing}</ul>" if missing else ""
     )
+
+
+def _against(comparison: dict | None) -> str:
+    if comparison is None:
+        return ""
+    lines = "".join(
+        f"<tr><td>{html.escape(TITLES[score])}</td><td>{html.escape(cell(own))}</td></tr>"
+        for score, own in comparison["scores"].items()
+    )
+    return f"<h2>{html.escape('Minus ' + comparison['model'])}</h2><table>{lines}</table>"
 
 
 def _figure(title: str, figure: Figure) -> str:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 import functools
 import json
 from pathlib import Path
 
 import numpy as np
-from nilearn.glm.first_level import compute_regressor
 from safetensors import safe_open
 from safetensors.numpy import load_file
 
@@ -21,16 +19,20 @@ from ..errors import FileError, InputError, RecordingError
 from ..files import sha256
 from ..processing.eeg import EEGProcessor
 from ..processing.filters import brain_mask, remove_drift
-from ..recordings.bold import read_bold
+from ..processing.grids import resample, resize_through_dct
+from ..recordings.bold import BOLDRun, read_bold
 from ..recordings.eeg import read_eeg
-from .regions import find_regions
+from .events import find_events, task_regressors
+from .regions import find_regions, grey_matter
 
 NUM_CALIBRATION_VOLUMES = 30
-REST = "rest"
 
 
 class DatasetRun:
     """A run of a paired dataset with its measured BOLD; see [`baselines.run.Run`] for the attributes.
+
+    `mask` is its brain, and `voxels` those whose correlation is scored: grey matter in MNI space, elsewhere the brain.
+    `checksum` is that of the BOLD file.
 
     Args:
         dataset ([`PairedDataset`]): any split of it.
@@ -49,18 +51,25 @@ class DatasetRun:
         self.eeg_processor = dataset.eeg_processor
         self._volume_processor = dataset.volume_processor
         self._pairs = dataset.folder / entry["file"]
+        self._root = root
         self._eeg, self._bold = (_find(root, entry[kind]) for kind in ("eeg", "bold"))
         self._truth = _truth_stem(root, self.name)
         self.indices = np.asarray(entry["volumes"])
         with safe_open(self._pairs, framework="numpy") as file:
             self.columns = file.get_tensor("index")
-        self._check_measurement(bold_checksum(entry))
-        all_volumes, self.affine, self.repetition_time = self._read()
+        self.checksum = bold_checksum(entry)
+        self._check_measurement()
+        bold = self._read()
+        all_volumes, self.affine = self._volume_processor.to_grid(bold)
+        self.repetition_time: float = bold.repetition_time  # type: ignore[assignment]  # _read refuses None
+        self._recorded_affine = bold.affine
         self.num_volumes = len(all_volumes)
         self.own_mean = all_volumes[:NUM_CALIBRATION_VOLUMES].mean(axis=0)
         volumes = all_volumes[self.indices]
         self.mean = volumes.mean(axis=0)
         self.mask = brain_mask(self.mean, self._bold)
+        self._in_mni = self._volume_processor.config.space == "mni"
+        self.voxels = grey_matter(self.mask, self.affine) if self._in_mni else self.mask
         self.regions = self._find_regions()
         self.series = self.regions.series(volumes, self.repetition_time)
         if not self.series.any():
@@ -92,7 +101,7 @@ class DatasetRun:
             return file.get_tensor("spectra").astype(np.float32)
 
     def volumes(self) -> np.ndarray:
-        return self._read()[0][self.indices]
+        return self._volume_processor.to_grid(self._read())[0][self.indices]
 
     def calibration(self):
         """The run's first 30 volumes, as a recording."""
@@ -104,12 +113,13 @@ class DatasetRun:
         if self._truth is None:
             return None
         arrays, names, config = _read_truth(self._truth)
+        maps = self._on_grid(arrays["maps"])
         driven = [i for i, name in enumerate(names) if name != DARK_NETWORK]
         return Truth(
             latents=arrays["latents"].reshape(-1, arrays["latents"].shape[-1]).T.astype(np.float64),
             latent_times=arrays["latent_times"].astype(np.float64),
             change=config["level"]["change"] * arrays["coupled"][driven].T[self.indices],
-            maps=arrays["maps"][driven].transpose(0, 3, 2, 1),
+            maps=maps[driven],
         )
 
     @property
@@ -122,34 +132,27 @@ class DatasetRun:
 
     @functools.cached_property
     def task(self) -> np.ndarray | None:
-        """Regressors of the run's conditions, `[N, regressor]`, from the events beside the BOLD file; None at rest."""
-        path = self._bold.with_name(self._bold.name.split("_bold.nii")[0] + "_events.tsv")
-        if not path.is_file():
-            return None
-        with open(path, newline="") as file:
-            events = list(csv.DictReader(file, delimiter="\t"))
-        times = self.repetition_time * self.indices
-        regressors = []
-        for condition in sorted({event["trial_type"] for event in events} - {REST}):
-            own = [event for event in events if event["trial_type"] == condition]
-            timing = np.array([[float(event["onset"]), float(event["duration"]), 1.0] for event in own]).T
-            regressors.append(compute_regressor(timing, "spm + derivative", times)[0])
-        if not regressors:
-            return None
-        return remove_drift(np.concatenate(regressors, axis=1), self.repetition_time, HIGH_PASS)
+        """Regressors of the run's conditions, `[N, regressor]`, from its events; None at rest.
 
-    def _check_measurement(self, paired: str) -> None:
+        Raises:
+            FileError: when the events can't be read.
+        """
+        table = find_events(self._bold, self._root)
+        regressors = None if table is None else task_regressors(table, self.repetition_time * self.indices)
+        return None if regressors is None else remove_drift(regressors, self.repetition_time, HIGH_PASS)
+
+    def _check_measurement(self) -> None:
         """Another file may have another grid, affine, repetition time or number of volumes."""
         found = sha256(self._bold)
-        if found != paired:
+        if found != self.checksum:
             raise RecordingError(
                 self._bold,
                 found=f"another file than the one that was paired (SHA-256 {found})",
-                expected=paired,
+                expected=self.checksum,
                 remedy="Give the root that the dataset was prepared from, or prepare it again.",
             )
 
-    def _read(self) -> tuple[np.ndarray, np.ndarray, float]:
+    def _read(self) -> BOLDRun:
         bold = read_bold(self._bold)
         if bold.repetition_time is None:
             raise RecordingError(
@@ -158,18 +161,21 @@ class DatasetRun:
                 expected="one, without which no drift can be removed",
                 remedy="Write it into the header or the sidecar, and prepare the dataset again.",
             )
-        volumes, affine = self._volume_processor.to_grid(bold)
-        return volumes, affine, bold.repetition_time
+        return bold
 
     def _find_regions(self) -> Regions:
         maps = None
         if self._truth is not None:
             arrays, names, _ = _read_truth(self._truth)
-            maps = dict(zip(names, arrays["maps"].transpose(0, 3, 2, 1), strict=True))
-            if arrays["maps"].shape[1:] != self.mask.T.shape:  # the dataset was prepared on another grid
-                self._truth = maps = None
-        in_mni = self._volume_processor.config.space == "mni"
-        return find_regions(self.mask, self.affine, maps=maps, in_mni=in_mni)
+            maps = dict(zip(names, self._on_grid(arrays["maps"]), strict=True))
+        return find_regions(self.mask, self.affine, maps=maps, in_mni=self._in_mni)
+
+    def _on_grid(self, maps: np.ndarray) -> np.ndarray:
+        """The truth's maps `[network, x, y, z]` as the volumes went to the dataset's grid, `[network, z, y, x]`."""
+        volumes, shape = maps.transpose(0, 3, 2, 1), self.mask.shape
+        if self._in_mni:
+            return resample(volumes, self._recorded_affine, self.affine, shape)
+        return volumes if volumes.shape[1:] == shape else resize_through_dct(volumes, shape)
 
 
 def root_of(dataset: PairedDataset, root: Path | None) -> Path:

@@ -9,12 +9,13 @@ import numpy as np
 
 from ..baselines.run import Regions
 from ..errors import InputError, RecordingError
-from ..metrics.agreement import functional_connectivity_agreement
+from ..metrics.agreement import functional_connectivity_agreement, spectrum_agreement
 from ..metrics.probabilistic import coverage, crps, variance_ratio, widest_level
 from ..metrics.statistics import (
     MINIMUM_SHIFT,
     Interval,
     circular_shift_null,
+    fisher_mean,
     fisher_mean_interval,
     mean_interval,
     paired_comparison,
@@ -30,16 +31,18 @@ from ..metrics.temporal import (
 from ..randomness import seed_for
 from .collect import IMAGE_SCORES, RunResult
 from .rows import CONTROL_ROWS, MODEL, ORACLE, RIDGE, TRAINING_MEAN
-from .runs import DatasetRun
+from .runs import NUM_CALIBRATION_VOLUMES, DatasetRun
 
 FEWEST_SUBJECTS = 6  # with fewer, no two-sided sign-flip test over subjects can reach p < 0.05
 FEWEST_SHIFTS = 20  # with 20, the smallest p is 1 / 21
 NUM_CANDIDATES = 20
 FEWEST_CONNECTED = 3
 COVERAGE = 0.9
+BEYOND_MEAN = "_beyond_training_mean"
+TIME_TOLERANCE = 0.01  # of the repetition time
 CORRELATIONS = ("r", "r_net_of_global", "r_task_removed", "r_parcel", "r_voxel", "r_dark", "r_other_subject")
 CALIBRATION = ("variance_ratio", "crps", "coverage_90")
-TEMPORAL_SCORES = (*CORRELATIONS, "r2", "identification", "connectivity_agreement", *CALIBRATION)
+TEMPORAL_SCORES = (*CORRELATIONS, "r2", "identification", "connectivity_agreement", "spectrum_agreement", *CALIBRATION)
 Results = Mapping[str, Sequence[RunResult]]
 
 
@@ -63,15 +66,35 @@ def check_length(run: DatasetRun) -> None:
     """Refuse a run that is too short for its nulls, before anything is generated.
 
     Raises:
-        RecordingError: when it holds too few shifts of 40 s or more for a p below 0.05.
+        RecordingError: when it holds too few shifts of 40 s or more for a p below 0.05, or no volume after the
+            first 30.
     """
-    fewest = 2 * math.ceil(MINIMUM_SHIFT / run.repetition_time) + FEWEST_SHIFTS - 1
+    fewest = max(2 * math.ceil(MINIMUM_SHIFT / run.repetition_time) + FEWEST_SHIFTS - 1, NUM_CALIBRATION_VOLUMES + 1)
     if len(run.onsets) < fewest:
         raise RecordingError(
             run.name,
             found=f"{len(run.onsets)} volumes with a whole EEG window",
-            expected=f"at least {fewest}, for {FEWEST_SHIFTS} shifts in time of {MINIMUM_SHIFT:g} s or more",
+            expected=f"at least {fewest}, for {FEWEST_SHIFTS} shifts in time of {MINIMUM_SHIFT:g} s or more, "
+            f"and image scores after volume {NUM_CALIBRATION_VOLUMES}",
             remedy="Leave this run out of the test subjects' data.",
+        )
+
+
+def check_timing(runs: Sequence[DatasetRun]) -> None:
+    """Refuse runs that can't be shifted alike, nor be compared volume by volume with those of other subjects.
+
+    Raises:
+        InputError: naming runs with other repetition times than the first.
+    """
+    time = runs[0].repetition_time
+    others = [run for run in runs if abs(run.repetition_time - time) > TIME_TOLERANCE * time]
+    if others:
+        raise InputError(
+            "test runs",
+            found=f"{runs[0].name} with a volume every {time:g} s, and "
+            + ", ".join(f"{run.name} with one every {run.repetition_time:g} s" for run in others),
+            expected="one repetition time",
+            remedy="Evaluate runs of each repetition time by themselves.",
         )
 
 
@@ -89,13 +112,13 @@ def score_rows(results: Results, runs: Sequence[DatasetRun], seed: int) -> dict[
         seed (`int`): of bootstrap and sign flips.
     """
     per_run = {name: [_run_scores(i, own, runs) for i in range(len(runs))] for name, own in results.items()}
-    table = {}
+    table: dict[str, dict] = {}
     for name, own in results.items():
         values = {score: _per_subject([run[score] for run in per_run[name]], runs) for score in per_run[name][0]}
         _add_differences(values, per_run, runs)
         table[name] = {
             "scores": {score: _summary(score, subject_values, seed) for score, subject_values in values.items()},
-            "constant": not any(result.series.any() for result in own),
+            "constant": _constant(own),
             "seconds_per_volume": float(np.mean([result.seconds for result in own])),
             "null": _shift_null(own, runs),
             "p_beyond_other_subject": _above(values["r"] - values["r_other_subject"], seed),
@@ -103,7 +126,7 @@ def score_rows(results: Results, runs: Sequence[DatasetRun], seed: int) -> dict[
     for name, row in table.items():
         for key, score in (("beyond_ridge", "r"), ("net_beyond_ridge", "r_net_of_global")):
             known = RIDGE in table and name != RIDGE
-            row[key] = _difference(row, table[RIDGE], score, seed) if known else None
+            row[key] = difference(row["scores"][score], table[RIDGE]["scores"][score], seed) if known else None
         row["share_of_oracle"] = _share(row, table.get(ORACLE))
         if name in CONTROL_ROWS:
             row["model_beyond_control"] = _beyond_control(results, name, table, runs, seed)
@@ -111,11 +134,11 @@ def score_rows(results: Results, runs: Sequence[DatasetRun], seed: int) -> dict[
 
 
 def _run_scores(i: int, results: Sequence[RunResult], runs: Sequence[DatasetRun]) -> dict[str, float]:
-    """All scores of one run; NaN where one doesn't apply."""
+    """All scores of one run; NaN where one doesn't apply. One constant run of several follows nothing: its r is 0."""
     run, result = runs[i], results[i]
     scores = dict(zip(IMAGE_SCORES, result.image.mean(axis=1).tolist(), strict=True))
     scores |= dict.fromkeys(TEMPORAL_SCORES, float("nan"))
-    if not result.series.any():
+    if _constant(results):
         return scores
     chosen = run.regions.of(primary_kind(run.regions)) & run.regions.present
     predicted, measured = result.series[:, chosen], run.series[:, chosen]
@@ -125,7 +148,7 @@ def _run_scores(i: int, results: Sequence[RunResult], runs: Sequence[DatasetRun]
         scores["r_task_removed"] = _mean_r(
             without_regressors(predicted, run.task), without_regressors(measured, run.task)
         )
-    scores["r_voxel"] = float(np.nanmean(result.voxel_r))
+    scores["r_voxel"] = float(result.voxel_r[run.voxels].mean())
     for score, kind in (("r_parcel", "parcel"), ("r_dark", "dark")):
         own = run.regions.of(kind) & run.regions.present
         if own.any():
@@ -133,6 +156,7 @@ def _run_scores(i: int, results: Sequence[RunResult], runs: Sequence[DatasetRun]
     scores["r_other_subject"] = _r_with_others(i, results, runs)
     scores["r2"] = float(np.mean(r_squared(predicted, measured)))
     scores["identification"] = float(identification(predicted, measured, NUM_CANDIDATES))
+    scores["spectrum_agreement"] = float(np.mean(spectrum_agreement(predicted, measured, run.repetition_time)))
     if np.count_nonzero(chosen) >= FEWEST_CONNECTED:
         scores["connectivity_agreement"] = float(functional_connectivity_agreement(predicted, measured))
     if len(result.sample_series) > 1:
@@ -144,6 +168,10 @@ def _run_scores(i: int, results: Sequence[RunResult], runs: Sequence[DatasetRun]
         if widest_level(len(samples)) >= COVERAGE:
             scores["coverage_90"] = float(np.mean(coverage(samples, measured, COVERAGE)))
     return scores
+
+
+def _constant(results: Sequence[RunResult]) -> bool:
+    return not any(result.series.any() for result in results)
 
 
 def _mean_r(predicted: np.ndarray, measured: np.ndarray) -> float:
@@ -163,15 +191,21 @@ def _r_with_others(i: int, results: Sequence[RunResult], runs: Sequence[DatasetR
 
 
 def _shift_null(results: Sequence[RunResult], runs: Sequence[DatasetRun]) -> dict | None:
-    """The mean r over runs when each run's prediction is shifted in a circle, by at least 40 s."""
-    if not any(result.series.any() for result in results):
+    """r when each run's prediction is shifted in a circle by at least 40 s, averaged as the row's own r is."""
+    if _constant(results):
         return None
     pairs = []
     for result, run in zip(results, runs, strict=True):
         chosen = run.regions.of(primary_kind(run.regions)) & run.regions.present
         pairs.append((result.series[:, chosen], run.series[:, chosen]))
     predicted, measured = zip(*pairs, strict=True)
-    null = circular_shift_null(_mean_r, predicted, measured, max(run.repetition_time for run in runs))
+    null = circular_shift_null(
+        _mean_r,
+        predicted,
+        measured,
+        runs[0].repetition_time,
+        average=lambda values: fisher_mean(_over_subjects(values, runs)),
+    )
     return {"p": null.p, "percentile_95": null.percentile_95, "scores": null.scores.tolist()}
 
 
@@ -188,12 +222,14 @@ def _per_subject(values: Sequence[float], runs: Sequence[DatasetRun]) -> np.ndar
 def _add_differences(values: dict[str, np.ndarray], per_run: Mapping, runs: Sequence[DatasetRun]) -> None:
     for score in IMAGE_SCORES:
         means = _per_subject([run[score] for run in per_run[TRAINING_MEAN]], runs)
-        values[f"{score}_beyond_training_mean"] = values[score] - means
+        values[score + BEYOND_MEAN] = values[score] - means
 
 
 def _summary(score: str, values: np.ndarray, seed: int) -> dict | None:
     if np.isnan(values).any():
         return None
+    if score.endswith(BEYOND_MEAN):
+        return {**_paired(values, np.zeros_like(values), seed), "per_subject": values.tolist()}
     interval = fisher_mean_interval if score in CORRELATIONS else mean_interval
     return {**_as_dict(interval(values, _generator(seed))), "per_subject": values.tolist()}
 
@@ -211,13 +247,11 @@ def _above(values: np.ndarray, seed: int) -> float | None:
     return None if np.isnan(values).any() else sign_flip_p(values, _generator(seed))
 
 
-def _difference(row: dict, other: dict, score: str, seed: int) -> dict | None:
-    """How far a score is above another row's, subject by subject."""
-    both = (row["scores"][score], other["scores"][score])
-    if None in both:
+def difference(own: dict | None, other: dict | None, seed: int) -> dict | None:
+    """How far a score is above another one, subject by subject; None where either doesn't apply."""
+    if own is None or other is None:
         return None
-    own, others = (np.array(scores["per_subject"]) for scores in both)
-    return _paired(own, others, seed)
+    return _paired(np.array(own["per_subject"]), np.array(other["per_subject"]), seed)
 
 
 def _beyond_control(results: Results, name: str, table: dict, runs: Sequence[DatasetRun], seed: int) -> dict | None:

@@ -11,44 +11,54 @@ TITLES = {
     "r_task_removed": "r, task removed",
     "r_other_subject": "r, other subjects' BOLD",
     "r_parcel": "r by parcel",
-    "r_voxel": "r by voxel (brain)",
+    "r_voxel": "r by voxel",
     "r_dark": "r, dark region",
     "r2": "R2",
     "identification": "identification 1 of 20",
     "connectivity_agreement": "connectivity agreement",
+    "spectrum_agreement": "spectrum agreement",
     "ssim_3d": "SSIM 3-D",
     "ssim_3d_beyond_training_mean": "beyond training mean",
     "ssim_2d": "SSIM 2-D",
     "ssim_2d_beyond_training_mean": "beyond training mean",
     "ssim_3d_brain": "SSIM 3-D, brain",
     "ssim_3d_brain_beyond_training_mean": "beyond training mean",
+    "ssim_2d_brain": "SSIM 2-D, brain",
+    "ssim_2d_brain_beyond_training_mean": "beyond training mean",
     "psnr": "PSNR (dB)",
     "psnr_beyond_training_mean": "beyond training mean",
+    "psnr_brain": "PSNR (dB), brain",
+    "psnr_brain_beyond_training_mean": "beyond training mean",
     "rmse": "RMSE",
     "rmse_beyond_training_mean": "beyond training mean",
+    "rmse_brain": "RMSE, brain",
+    "rmse_brain_beyond_training_mean": "beyond training mean",
     "variance_ratio": "variance ratio",
     "crps": "CRPS (%)",
     "coverage_90": "coverage of 90 %",
 }
 NONE = "-"
-CARD_COLUMNS = ("r", "r_net_of_global", "r_other_subject", "ssim_3d", "rmse")
+CARD_COLUMNS = ("r", "r_net_of_global", "r_other_subject", "ssim_3d", "psnr", "rmse")
 
 
 def write_csv(report: dict, path: Path) -> None:
     """One line for each row and score."""
     with open(path, "w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(("row", "sees", "samples", "score", "mean", "low", "high"))
+        writer.writerow(("row", "sees", "samples", "score", "mean", "low", "high", "p"))
         for name, row in report["rows"].items():
             for score, values in row["scores"].items():
                 if values is not None:
-                    numbers = (f"{values[end]:.6g}" for end in ("mean", "low", "high"))
+                    numbers = (f"{values[end]:.6g}" for end in ("mean", "low", "high", "p") if end in values)
                     writer.writerow((name, row["sees"], row["samples"], score, *numbers))
 
 
 def cell(values: dict | None) -> str:
-    """A mean with its interval."""
-    return NONE if values is None else f"{values['mean']:.3f} [{values['low']:.3f}, {values['high']:.3f}]"
+    """A mean with its interval, and the p of a difference."""
+    if values is None:
+        return NONE
+    ending = f", p = {values['p']:.3f}" if "p" in values else ""
+    return f"{values['mean']:.3f} [{values['low']:.3f}, {values['high']:.3f}]{ending}"
 
 
 def other_cells(row: dict) -> dict[str, str]:

@@ -94,24 +94,6 @@ def variance_ratio(samples: Any, measured: Any) -> np.ndarray:
     return ratio(np.mean([centred(sample).var(0) for sample in samples], axis=0), centred(measured).var(0))
 
 
-def spread_skill(samples: Any, measured: Any) -> np.ndarray:
-    r"""Spread of the samples through the error of their mean,
-    \( \sqrt{\frac{S + 1}{S} \cdot \overline{s^2} / \overline{(y - \bar x)^2}} \)
-    with the unbiased variance s^2 over samples (Fortin et al. 2014).
-
-    1 for samples from the true distribution, below 1 for samples that are too sure.
-
-    Returns:
-        `np.ndarray` of shape `[region]`; 0 where the mean of the samples has no error.
-
-    Raises:
-        InputError: for fewer than two samples, other shapes, NaN.
-    """
-    samples, measured = _checked(samples, measured)
-    spread = samples.var(0, ddof=1).mean(0) * (len(samples) + 1) / len(samples)
-    return np.sqrt(ratio(spread, ((measured - samples.mean(0)) ** 2).mean(0)))
-
-
 def _inside(ordered: np.ndarray, measured: np.ndarray, k: int) -> np.ndarray:
     """Share of volumes between the k-th smallest and the k-th largest; none once these have crossed."""
     if 2 * k > len(ordered) + 1:

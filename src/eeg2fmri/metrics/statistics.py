@@ -23,6 +23,10 @@ SIGNIFICANT = 0.05
 Score = Callable[[np.ndarray, np.ndarray], float]
 
 
+def _mean_over_runs(scores: np.ndarray) -> np.ndarray:
+    return scores.mean(axis=0)
+
+
 @dataclass(frozen=True)
 class Interval:
     """A mean over subjects with its 95 % bootstrap interval."""
@@ -80,8 +84,13 @@ def fisher_mean_interval(values: Any, generator: np.random.Generator) -> Interva
             expected="correlations in [-1, 1]",
             remedy="Use mean_interval for other scores.",
         )
-    z = _bootstrap(np.arctanh(np.clip(values, -0.999999, 0.999999)), generator)
+    z = _bootstrap(_fisher_z(values), generator)
     return Interval(*(float(np.tanh(value)) for value in (z.mean, z.low, z.high)))
+
+
+def fisher_mean(correlations: np.ndarray) -> np.ndarray:
+    """Mean over the first axis, `[subject, ...]`, through Fisher's z: that of [`fisher_mean_interval`]."""
+    return np.tanh(_fisher_z(correlations).mean(axis=0))
 
 
 def sign_flip_p(values: Any, generator: np.random.Generator, two_sided: bool = False) -> float:
@@ -135,12 +144,12 @@ def circular_shift_null(
     measured: Sequence[Any],
     repetition_time: float,
     minimum_shift: float = MINIMUM_SHIFT,
+    average: Callable[[np.ndarray], np.ndarray] = _mean_over_runs,
 ) -> ShiftNull:
     """Score predictions, and the same predictions with time shifted in a circle by at least `minimum_shift`.
 
     A shift keeps everything but the timing: what remains of a score is not owed to the EEG of the moment. Shifts are
-    spread evenly over each run, the same number for all (60, or as many as the shortest run has), and the mean is
-    taken over runs.
+    spread evenly over each run, the same number for all (60, or as many as the shortest run has).
 
     Args:
         score: of a run's `predicted` and `measured`, such as the mean of [`~metrics.temporal.temporal_correlation`].
@@ -148,6 +157,7 @@ def circular_shift_null(
         measured (sequence of arrays `[N, region]`): likewise.
         repetition_time (`float`): seconds between volumes.
         minimum_shift (`float`): seconds, in either direction of the circle.
+        average: of scores `[run, ...]` over runs, such as within subjects first; the plain mean by default.
 
     Raises:
         InputError: for a run shorter than twice the minimum shift, other shapes, NaN, or no run.
@@ -167,29 +177,8 @@ def circular_shift_null(
     for row, (x, y) in zip(shifted, runs, strict=True):
         shifts = np.linspace(first, len(x) - first, num_shifts).round().astype(int)
         row[:] = [score(np.roll(x, shift, axis=0), y) for shift in shifts]
-    return ShiftNull(float(np.mean([score(x, y) for x, y in runs])), shifted.mean(0))
-
-
-def swapped_subject_scores(score: Score, predicted: Sequence[Any], measured: Sequence[Any]) -> np.ndarray:
-    """For each subject's prediction the mean score against all other subjects' measurements.
-
-    Runs are cut to the shortest. On task data it shows what the paradigm alone explains.
-
-    Returns:
-        `np.ndarray` of shape `[subject]`.
-
-    Raises:
-        InputError: for fewer than two subjects, other shapes, NaN.
-    """
-    runs = _runs(predicted, measured)
-    _subjects(np.zeros(len(runs)), 2)
-    shortest = min(len(x) for x, _ in runs)
-    return np.array(
-        [
-            np.mean([score(x[:shortest], y[:shortest]) for j, (_, y) in enumerate(runs) if j != i])
-            for i, (x, _) in enumerate(runs)
-        ]
-    )
+    observed = np.array([score(x, y) for x, y in runs])
+    return ShiftNull(float(average(observed)), average(shifted))
 
 
 def _runs(predicted: Sequence[Any], measured: Sequence[Any]) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -207,6 +196,10 @@ def _bootstrap(values: np.ndarray, generator: np.random.Generator) -> Interval:
     draws = values[generator.integers(len(values), size=(NUM_BOOTSTRAPS, len(values)))].mean(1)
     low, high = np.percentile(draws, [2.5, 97.5])
     return Interval(float(values.mean()), float(low), float(high))
+
+
+def _fisher_z(correlations: np.ndarray) -> np.ndarray:
+    return np.arctanh(np.clip(correlations, -0.999999, 0.999999))
 
 
 def _subjects(values: Any, minimum: int) -> np.ndarray:

@@ -103,19 +103,18 @@ def earlier_training(config: TrainingConfig) -> list[dict | None]:
 
 
 def check_held_out(records: list[dict | None], config: TrainingConfig, validation: PairedDataset) -> None:
-    """Refuse a split whose validation or test subjects were trained on by what the run starts from.
+    """Refuse held-out subjects that what the run starts from was trained on, and test subjects that it was chosen by.
 
     Raises:
         InputError: naming the subjects.
     """
     if not any(records):
         return
-    held_out = [validation]
-    if "test" in validation.parts:
-        held_out.append(PairedDataset(validation.folder, "test", config.data_split))
+    test = PairedDataset(validation.folder, "test", config.data_split) if "test" in validation.parts else None
     for record in records:
-        for part in held_out:
-            refuse_leak(record, part)
+        refuse_leak(record, validation, parts=["training"])
+        if test is not None:
+            refuse_leak(record, test)
 
 
 def base_model(config: TrainingConfig) -> dict[str, str | None] | None:

@@ -225,7 +225,7 @@ class Trainer:
             "settings": self.identity,
             "num_trained_parameters": self._num_trained,
             "base_model": base_model(config),
-            **training_record(self.dataset, self._earlier_training),
+            **training_record(self.dataset, self._earlier_training, self.validator.dataset),
         }
         with publish_contents(self.output_dir, last=self.model.published_index) as folder:
             self.model.save(folder)

@@ -15,6 +15,7 @@ from ... import __version__
 from ...baselines.run import NotAvailable
 from ...data.leaks import refuse_leak
 from ...data.paired_dataset import PairedDataset
+from ...data.schemes import DEFAULT_SCHEME
 from ...errors import FileError, InputError
 from ...files import publish_folder
 from ...hub import load_pipeline, read_training_record, resolve_model, revision_of
@@ -45,6 +46,7 @@ def explain(
     revision: str | None = None,
     seed: int = 42,
     device: str = "cpu",
+    data_split: str = DEFAULT_SCHEME,
 ) -> dict:
     """Explain a pipeline on the test runs of a paired dataset (paper, 3.3).
 
@@ -58,6 +60,7 @@ def explain(
         revision: of a Hub repository.
         seed: of noise and permutations.
         device: where the networks run.
+        data_split: name of a split of the dataset, whose test runs are looked at: a fold's model has its own.
 
     Returns:
         `dict`: what `explanation.json` holds; see docs/interpretability.md.
@@ -72,7 +75,7 @@ def explain(
             raise InputError(name, found=str(value), expected=f"1 to {LARGEST}", remedy="Choose another number.")
     if output.exists():
         raise FileError(output, found="something already there", expected="a free path", remedy="Choose another.")
-    test = PairedDataset(dataset, "test")
+    test = PairedDataset(dataset, "test", data_split)
     place = root_of(test, None if root is None else Path(root))
     folder = resolve_model(model, revision)
     record = read_training_record(folder)
@@ -101,6 +104,7 @@ def explain(
         "model": {"name": model, "revision": revision_of(folder), "training_subjects_known": record is not None},
         "dataset": {"folder": test.folder.resolve().name, "test_subjects": test.subjects, "simulated": simulated},
         "settings": {
+            "data_split": data_split,
             "windows_per_run": windows_per_run,
             "steps": num_inference_steps,
             "seed": seed,
@@ -147,9 +151,7 @@ def _sources(
     if pipe.unet.config.conditioning != "ciim":
         reasons["attention"] = "the model has no CIIM: the EEG is added at every place alike"
     if not simulated:
-        reasons["truth"] = (
-            "the dataset is measured, or was prepared on another grid: its driving networks aren't known"
-        )
+        reasons["truth"] = "the dataset is measured: its driving networks aren't known"
     reference = runs[0].coupling[1] if runs[0].coupling is not None else DEFAULT_REFERENCE
     try:
         sources = Sources(pipe.eeg_processor.config.electrodes, reference, simulated)
