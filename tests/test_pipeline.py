@@ -7,7 +7,7 @@ from diffusers import DDIMScheduler, DDPMScheduler, DiffusionPipeline, EulerDisc
 import tiny
 from eeg2fmri import EEG2fMRIPipeline
 from eeg2fmri.errors import CheckpointError, InputError, RecordingError
-from eeg2fmri.hub import save_for_hub
+from eeg2fmri.hub import denoising_steps_of, save_for_hub
 
 NUM_VOLUMES = 7  # 20 s of EEG, windows of 8 s, one every 2 s
 
@@ -304,6 +304,7 @@ def test_a_pipeline_remembers_the_steps_that_it_was_published_for(tmp_path):
     pipe.register_to_config(default_denoising_steps=3)
     pipe.save_pretrained(tmp_path)
     loaded = EEG2fMRIPipeline.from_pretrained(tmp_path)
+    assert denoising_steps_of(tmp_path) == 3, "what evaluate takes"
     assert EEG2fMRIPipeline.from_pipe(loaded).default_denoising_steps == 3
     steps = []
 

@@ -239,7 +239,9 @@ def evaluate(
         str, typer.Option(help="full, or quick (fewer samples, image scores of 20 volumes).")
     ] = "full",
     samples: Annotated[int | None, typer.Option(help="Samples of every volume, instead of the protocol's.")] = None,
-    steps: Annotated[int, typer.Option(help="Denoising steps of a sample.")] = 10,
+    steps: Annotated[
+        int | None, typer.Option(help="Denoising steps of a sample; the pipeline's own by default.")
+    ] = None,
     predictions: Annotated[
         Path | None, typer.Option(help="Folder with a NIfTI for every test run, made by any other model.")
     ] = None,

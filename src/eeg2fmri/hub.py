@@ -189,15 +189,29 @@ def load_processors(folder: Path) -> tuple[EEGProcessor, VolumeProcessor]:
     )
 
 
+def denoising_steps_of(folder: Path) -> int:
+    """The steps that a published pipeline, or the one that adapters belong to, takes by default."""
+    from .pipeline import NUM_INFERENCE_STEPS
+
+    index = _read_index(folder if (folder / INDEX_FILE).is_file() else _base_of(folder))
+    return index.get("default_denoising_steps") or NUM_INFERENCE_STEPS
+
+
 def _pipeline_class(folder: Path) -> type[Pipeline]:
     from .pipeline import EEG2fMRIPipeline
     from .regression_pipeline import EEG2fMRIRegressionPipeline
 
+    one_pass = _read_index(folder).get("_class_name") == EEG2fMRIRegressionPipeline.__name__
+    return EEG2fMRIRegressionPipeline if one_pass else EEG2fMRIPipeline
+
+
+def _read_index(folder: Path) -> dict:
+    """A pipeline's index; an empty one where it can't be read: loading the pipeline says what is wrong."""
     try:
-        name = json.loads((folder / INDEX_FILE).read_text(encoding="utf-8"))["_class_name"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return EEG2fMRIPipeline  # whose loading says what is wrong
-    return EEG2fMRIRegressionPipeline if name == EEG2fMRIRegressionPipeline.__name__ else EEG2fMRIPipeline
+        index = json.loads((folder / INDEX_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return index if isinstance(index, dict) else {}
 
 
 def revision_of(folder: Path) -> str | None:

@@ -78,6 +78,8 @@ class Place:
         settings = {"protocol": "quick", "root": self.sim, **options}
         if model == "planted":
             settings.setdefault("predictions", self.good)
+        else:
+            settings.setdefault("num_inference_steps", 10)
         return protocol.evaluate(str(model), self.pairs, output, **settings)
 
     @staticmethod

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import torch
 
 from ..data.leaks import refuse_leak
-from ..hub import load_pipeline, read_training_record, resolve_model, revision_of
+from ..hub import denoising_steps_of, load_pipeline, read_training_record, resolve_model, revision_of
 from ..regression_pipeline import EEG2fMRIRegressionPipeline
 from .folds import Fold
 from .model_rows import check_model
@@ -29,7 +29,7 @@ class Sampling:
 
     num_samples: int
     num_control_samples: int
-    num_inference_steps: int
+    num_inference_steps: int | None
     batch_size: int
     seed: int
     device: str
@@ -83,10 +83,11 @@ class PipelineEntrant:
         refuse_leak(self.record, fold.test, model)
         self.revision = revision_of(self.folder)
         self.sampling = sampling
+        self.num_inference_steps = sampling.num_inference_steps or denoising_steps_of(self.folder)
         self.settings: dict[str, Any] = {
             "samples": sampling.num_samples,
             "control_samples": sampling.num_control_samples,
-            "steps": sampling.num_inference_steps,
+            "steps": self.num_inference_steps,
             "batch_size": sampling.batch_size,
             "device": sampling.device,
             "dtype": sampling.dtype,
@@ -106,7 +107,7 @@ class PipelineEntrant:
             runs,
             num_samples=sampling.num_samples,
             num_control_samples=sampling.num_control_samples,
-            num_inference_steps=sampling.num_inference_steps,
+            num_inference_steps=self.num_inference_steps,
             batch_size=sampling.batch_size,
             seed=sampling.seed,
         )

@@ -59,7 +59,7 @@ def evaluate(
     predictions: str | os.PathLike | None = None,
     root: str | os.PathLike | None = None,
     revision: str | None = None,
-    num_inference_steps: int = 10,
+    num_inference_steps: int | None = None,
     batch_size: int = 16,
     seed: int = 42,
     device: str = "cpu",
@@ -83,7 +83,7 @@ def evaluate(
         predictions: a folder with one NIfTI for each test run, of another model; may hold `{split}` as well.
         root: where the dataset's raw files are, if no longer where it was prepared from.
         revision: of a Hub repository.
-        num_inference_steps: denoising steps of a sample.
+        num_inference_steps: denoising steps of a sample; by default those that the pipeline was published for.
         batch_size: volumes denoised at once.
         seed: of noise, shifts and bootstrap.
         device: where the networks run and SSIM is computed.
