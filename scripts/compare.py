@@ -10,11 +10,11 @@ import argparse
 import sys
 from pathlib import Path
 
+from eeg2fmri.cards import update_results
 from eeg2fmri.data.default_recipes import default_recipe
 from eeg2fmri.errors import EEG2fMRIError
 from eeg2fmri.evaluation.comparison import COMPARED, PAPER, Study, as_markdown, run_study
 from eeg2fmri.generation import find_device
-from eeg2fmri.hub import update_results
 from eeg2fmri.recipes import read_recipe
 
 RECIPES = Path(__file__).parent / "recipes"

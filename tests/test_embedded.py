@@ -1,14 +1,17 @@
 """The pipeline that everyone tries first, on the recordings that users have."""
 
 import json
+import shutil
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
+from huggingface_hub import ModelCard
 from nilearn import plotting
 
 from eeg2fmri import EEG2fMRIPipeline
+from eeg2fmri.cards import update_metadata
 from eeg2fmri.errors import RecordingError
 from eeg2fmri.evaluation.tables import markdown
 from eeg2fmri.files import sha256
@@ -47,6 +50,18 @@ def test_its_files_are_in_the_layout_of_the_hub():
 def test_the_table_is_that_of_the_measurements(document):
     table = markdown(json.loads((REPOSITORY / "model_cards" / f"{NAME}.results.json").read_text()))
     assert f"<!-- results -->\n{table}\n<!-- /results -->" in (REPOSITORY / document).read_text()
+
+
+def test_the_card_tells_the_hub_the_same_beside_its_controls(tmp_path):
+    results = json.loads((REPOSITORY / "model_cards" / f"{NAME}.results.json").read_text())
+    card = REPOSITORY / "model_cards" / f"{NAME}.md"
+    shutil.copyfile(card, tmp_path / "card.md")
+    update_metadata(tmp_path / "card.md", results)
+    assert (tmp_path / "card.md").read_text() == card.read_text()
+    told = {entry.metric_name: entry.metric_value for entry in ModelCard.load(card).data.eval_results}
+    assert told["r"] == round(results["rows"]["model"]["scores"]["r"]["mean"], 4)
+    assert told["r, control: sensor ridge"] == round(results["rows"]["sensor_ridge"]["scores"]["r"]["mean"], 4)
+    assert not {"ssim_3d", "ssim_2d", "psnr", "rmse"} & told.keys(), "a mean volume has them without any EEG"
 
 
 def test_it_does_what_it_is_there_for():

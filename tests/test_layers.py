@@ -24,7 +24,7 @@ LEVELS = {
         "data",
         "baselines",
     ),
-    3: ("training", "evaluation", "hub", "generation", "cli"),
+    3: ("training", "evaluation", "hub", "cards", "generation", "cli"),
 }
 LEVEL = {room: level for level, rooms in LEVELS.items() for room in rooms}
 FORBIDDEN = {
@@ -52,10 +52,12 @@ SIDEWAYS = {
     ("training", "hub"),
     ("generation", "hub"),
     ("evaluation", "hub"),
+    ("evaluation", "cards"),
     ("evaluation", "training"),
     ("generation", "evaluation"),
     ("cli", "generation"),
     ("cli", "evaluation"),
+    ("cli", "cards"),
     ("cli", "hub"),
 }
 FILES = sorted(path for path in SOURCE.rglob("*.py") if path.name != "__init__.py" or path.parent != SOURCE)

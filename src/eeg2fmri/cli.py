@@ -259,10 +259,10 @@ def evaluate(
     seed: Annotated[int, typer.Option(help="Seed of noise, shifts and bootstrap.")] = 42,
 ) -> None:
     """Score a model, or every fold's, beside every baseline and control, and say whether it uses the EEG."""
+    from .cards import update_metadata, update_results
     from .evaluation.protocol import evaluate as run_protocol
     from .evaluation.tables import markdown
     from .generation import find_device
-    from .hub import update_results
 
     results = run_protocol(
         model,
@@ -284,6 +284,7 @@ def evaluate(
     text = markdown(results)
     for path in card or []:
         update_results(path, text)
+        update_metadata(path, results)
     print(text, *results["verdict"]["sentences"], output / "report.html", sep="\n")
 
 

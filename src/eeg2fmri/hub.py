@@ -8,12 +8,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from huggingface_hub import EvalResult, ModelCardData, hf_hub_download
+from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError
 
-from .errors import CheckpointError, FileError
-from .files import publish_file
-from .recordings.pointers import check_file
+from .errors import CheckpointError
 
 if TYPE_CHECKING:
     import torch
@@ -27,7 +25,6 @@ if TYPE_CHECKING:
 
 TRAINING_FILE = "training.json"
 ADAPTERS_FILE = "pytorch_lora_weights.safetensors"  # diffusers' name
-CARD_SCORES = ("r", "r_net_of_global", "r_voxel", "ssim_3d", "ssim_2d", "psnr", "rmse", "ssim_3d_beyond_training_mean")
 EMBEDDED = ("eeg2fmri-sim-small",)
 # For those who load with `DiffusionPipeline.from_pretrained(repo, custom_pipeline=repo, trust_remote_code=True)`.
 PIPELINE_FILE = "from eeg2fmri import {name}  # noqa: F401\n"
@@ -75,51 +72,6 @@ def read_training_record(folder: str | os.PathLike) -> dict | None:
         raise CheckpointError(
             path, found=f"no readable record ({error})", expected="the training subjects", remedy="Save it again."
         ) from error
-
-
-def model_index(results: dict) -> str:
-    """The `model-index` block of a model card: the scores that stand beside their controls, as YAML.
-
-    Args:
-        results (`dict`): of [`evaluation.protocol.evaluate`].
-    """
-    dataset, scores = results["dataset"], results["rows"]["model"]["scores"]
-    entries = [
-        EvalResult(
-            task_type="eeg-to-fmri",
-            dataset_type="simulated" if dataset["simulated"] else "measured",
-            dataset_name=dataset["folder"],
-            dataset_split="test",
-            metric_type=score,
-            metric_value=round(values["mean"], 4),
-        )
-        for score, values in scores.items()
-        if values is not None and score in CARD_SCORES
-    ]
-    data = ModelCardData(model_name=results["model"]["name"], eval_results=entries)
-    return str(data.to_yaml()) + "\n"
-
-
-def update_results(path: str | os.PathLike, text: str, mark: str = "results") -> None:
-    """Put a text between the two marks `<!-- results -->` and `<!-- /results -->` of a document, such as a model card.
-
-    Args:
-        path: the document.
-        text (`str`): in Markdown.
-        mark (`str`): another word for the marks, where a document has several such places.
-
-    Raises:
-        FileError: when it has no marks.
-    """
-    marks = (f"<!-- {mark} -->", f"<!-- /{mark} -->")
-    before, first, rest = check_file(path).read_text().partition(marks[0])
-    _, second, after = rest.partition(marks[1])
-    if not (first and second):
-        raise FileError(
-            path, found="no place for results", expected=" and ".join(marks), remedy="Put both marks into it."
-        )
-    with publish_file(path) as staged:
-        staged.write_text(f"{before}{first}\n{text}\n{second}{after}")
 
 
 def resolve_model(model: str, revision: str | None = None) -> Path:

@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .. import __version__
+from ..cards import model_index
 from ..data.index import INDEX_NAME
 from ..data.leaks import is_complete
 from ..data.schemes import DEFAULT_SCHEME, SPLIT_NAME, SPLITS_FOLDER
 from ..errors import FileError, InputError
 from ..files import publish_folder, sha256
-from ..hub import model_index
 from .against import compare, read_scores, refuse_other_runs
 from .entrants import NOBODY, Entrant, FilesEntrant, NoEntrant, PipelineEntrant, Sampling
 from .folds import Fold, describe, find_folds, refuse_other_data
