@@ -320,6 +320,24 @@ def test_compiled_steps_are_the_same_and_leave_no_trace_in_names(settings, data,
     assert Trainer(resumed, recipe).state.step == 2
 
 
+def test_what_killed_processes_left_is_removed_at_the_start(settings):
+    """Also after the last save of a run, which no other save follows."""
+    Trainer(settings, RECIPE).train()
+    for name in ("checkpoint-1", "run"):
+        os.mkdir(f"{settings.output_dir}/.{name}.abc.staging")
+    Trainer(replace(settings, resume_from_checkpoint="latest"), RECIPE).train()
+    assert not [name for name in os.listdir(settings.output_dir) if name.endswith(".staging")]
+
+
+def test_a_dry_run_publishes_too(settings, monkeypatch):
+    def refuse(self, folder):
+        raise FileError(folder, found="no room", expected="some", remedy="Make it.")
+
+    monkeypatch.setattr(Regression, "save", refuse)
+    with pytest.raises(FileError, match="no room"):
+        dry_run(settings, RECIPE)
+
+
 def test_a_dry_run_leaves_nothing(settings, tmp_path):
     summary = dry_run(settings, RECIPE)
     assert "1 parameters, of which 1 are trained" in summary

@@ -12,7 +12,7 @@ from accelerate import Accelerator
 from accelerate.utils import ProjectConfiguration
 
 from ..data.leaks import training_record
-from ..files import publish_contents
+from ..files import publish_contents, remove_leftovers
 from ..hub import write_training_record
 from ..randomness import seed_for
 from ..recipes import MODEL_SECTIONS
@@ -138,7 +138,7 @@ class Trainer:
                     if signal_number:
                         break
             self.accelerator.wait_for_everyone()
-            return self._stopped(signal_number) if signal_number else self._publish()
+            return self._stopped(signal_number) if signal_number else self.publish()
         finally:
             self.accelerator.end_training()
             if self.lock:
@@ -167,6 +167,7 @@ class Trainer:
     def _start(self) -> None:
         self.accelerator.wait_for_everyone()  # all have read before one rewrites
         if self.accelerator.is_main_process:
+            remove_leftovers(self.output_dir, "*")
             self.log_file.truncate(self.state.step)
             save_settings(self.output_dir / "recipe.yaml", self.config, self.recipe)
         start_tracker(self.accelerator, self.config, self.state.step)
@@ -206,7 +207,7 @@ class Trainer:
         message = f"{name}: stopped after step {step} and saved; continue with --resume_from_checkpoint latest."
         return TrainingEnd(step, message, 128 + signal_number)
 
-    def _publish(self) -> TrainingEnd:
+    def publish(self) -> TrainingEnd:
         """Save the model with the averaged weights: its files appear in the output folder at the very end."""
         config, step = self.config, self.state.step
         finished = step == config.max_train_steps
