@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader
 
 from ..data.paired_dataset import PairedDataset
 from ..errors import EEG2fMRIError
+from ..randomness import seed_for
 from .checkpoint import find_checkpoint, load_checkpoint, save_checkpoint
 from .checks import pair_name
 from .config import TrainingConfig
@@ -108,7 +109,10 @@ class TrainingState:
                 batch = {name: tensor.to(accelerator.device) for name, tensor in batch.items()}
                 first_row = accelerator.process_index * config.train_batch_size
                 rows = range(first_row, first_row + config.train_batch_size)
-                seeds = pair_seeds(config.seed, "noise", self.step * config.gradient_accumulation_steps + i, rows)
+                forward_pass = self.step * config.gradient_accumulation_steps + i
+                seeds = pair_seeds(config.seed, "noise", forward_pass, rows)
+                # Dropout draws from the process's generator, whose state no checkpoint holds.
+                torch.manual_seed(seed_for(config.seed, "forward", forward_pass, accelerator.process_index))
                 with accelerator.autocast():
                     loss = self.model.loss(self.network, batch, seeds)
                 accelerator.backward(loss.mean())
