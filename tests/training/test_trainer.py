@@ -2,6 +2,7 @@
 
 import json
 import math
+import multiprocessing
 import os
 import shutil
 import signal
@@ -178,6 +179,13 @@ def test_a_signal_stops_after_the_step_and_the_run_continues_as_if_nothing_had_b
     assert log(settings) == log(whole)  # the validation of step 3 is made up for
     first, second = (Scale.from_pretrained(config.output_dir).factor for config in (settings, whole))
     assert torch.equal(first, second)
+
+
+def test_a_signal_to_the_group_does_not_reach_the_workers(settings):
+    state = Trainer(replace(settings, dataloader_num_workers=1), RECIPE).state
+    state.optimizer_step()
+    (worker,) = multiprocessing.active_children()
+    assert os.getpgid(worker.pid) != os.getpgrp()
 
 
 def test_it_stops_when_the_ssim_no_longer_improves_also_after_a_resume(settings, monkeypatch):

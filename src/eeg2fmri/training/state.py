@@ -25,6 +25,7 @@ from .config import TrainingConfig
 from .data_order import StepBatchSampler
 from .models import TrainableModel
 from .objective import pair_seeds
+from .signals import leave_process_group
 
 logger = logging.getLogger(__name__)
 
@@ -167,7 +168,13 @@ class TrainingState:
             num_processes=accelerator.num_processes,
         )
         # Whole batches at once, which the dataset reads faster than item by item.
-        loader = DataLoader(self.dataset, sampler=sampler, batch_size=None, num_workers=config.dataloader_num_workers)
+        loader = DataLoader(
+            self.dataset,
+            sampler=sampler,
+            batch_size=None,
+            num_workers=config.dataloader_num_workers,
+            worker_init_fn=leave_process_group,
+        )
         return zip(sampler, loader, strict=True)
 
     def _resume(self) -> int:
