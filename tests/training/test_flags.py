@@ -96,6 +96,7 @@ def test_the_defaults_are_the_papers():
         ("validation_steps: 0", "--validation_steps: found 0; expected at least 1"),
         ("model: unknown", "--model: found 'unknown'; expected one of biot, cdm_3d"),
         ("mixed_precision: fp16", "expected one of no, bf16"),
+        ("num_validation_samples: 2", "--num_validation_samples: found 2; expected 0, or at least 3"),
         ("num_validation_samples: 0", "--early_stopping_patience 0"),
         ("sede: 1", r"settings \['sede'\]; expected among train_data_dir"),
     ],

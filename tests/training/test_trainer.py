@@ -15,6 +15,7 @@ from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from safetensors.torch import load_file
 
+from eeg2fmri import PairedDataset
 from eeg2fmri.errors import EEG2fMRIError, FileError, InputError
 from eeg2fmri.recipes import SECTIONS, read_recipe
 from eeg2fmri.training import checks
@@ -23,6 +24,7 @@ from eeg2fmri.training.dry_run import dry_run
 from eeg2fmri.training.models import MODELS
 from eeg2fmri.training.objective import denoising_loss
 from eeg2fmri.training.trainer import Trainer
+from eeg2fmri.training.validation import Validator
 
 pytestmark = pytest.mark.usefixtures("accelerate", "toy")
 RECIPE = {name: {} for name in SECTIONS}
@@ -186,6 +188,23 @@ def test_a_signal_to_the_group_does_not_reach_the_workers(settings):
     state.optimizer_step()
     (worker,) = multiprocessing.active_children()
     assert os.getpgid(worker.pid) != os.getpgrp()
+
+
+def test_a_validation_that_fails_costs_no_step(settings, monkeypatch):
+    config = replace(settings, checkpointing_steps=3)
+    trainer = Trainer(config, RECIPE)
+    monkeypatch.setattr(trainer, "validate", lambda: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        trainer.train()
+    Trainer(replace(config, resume_from_checkpoint="checkpoint-3"), RECIPE).train()
+    assert [record["step"] for record in log(settings)] == [1, 2, 3, 3, 4, 5, 6, 6]
+
+
+def test_a_validation_run_that_is_too_short_to_be_scored_is_refused_at_once(settings, data):
+    pairs = PairedDataset(data / "pairs", "validation")
+    pairs.runs[0]["num_pairs"] = 2
+    with pytest.raises(InputError, match=r"sub-.*: found a validation run of 2 volumes; expected at least 3"):
+        Validator(None, pairs, settings, torch.device("cpu"), None)
 
 
 def test_it_stops_when_the_ssim_no_longer_improves_also_after_a_resume(settings, monkeypatch):

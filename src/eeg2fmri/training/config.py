@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field, fields
 from ..errors import InputError
 from .models import FINE_TUNABLE, MODELS
 
+LEAST_SAMPLES = 3  # volumes that have a correlation over time
 TRACKERS = ("tensorboard", "wandb", "trackio", "none")
 
 
@@ -77,7 +78,11 @@ class TrainingConfig:
         "validation", 256, "Pairs of the validation subjects that the loss is computed on.", free=True, least=1
     )
     num_validation_samples: int = _setting(
-        "validation", 16, "Volumes of a validation run that are generated and scored; 0 is none.", free=True, least=0
+        "validation",
+        16,
+        f"Volumes of a validation run that are generated and scored, {LEAST_SAMPLES} at least; 0 is none.",
+        free=True,
+        least=0,
     )
     validation_inference_steps: int = _setting(
         "validation", 10, "Denoising steps of these volumes.", free=True, least=1
@@ -137,8 +142,13 @@ class TrainingConfig:
             if not getattr(self, name):
                 _refuse(name, "", "a path")
         if self.early_stopping_patience and not self.num_validation_samples:
-            _refuse("num_validation_samples", 0, "at least 1, to stop by their SSIM, or --early_stopping_patience 0")
-
+            _refuse(
+                "num_validation_samples",
+                0,
+                f"at least {LEAST_SAMPLES}, to stop by their SSIM, or --early_stopping_patience 0",
+            )
+        if 0 < self.num_validation_samples < LEAST_SAMPLES:
+            _refuse("num_validation_samples", self.num_validation_samples, f"0, or at least {LEAST_SAMPLES}")
         self._check_fine_tuning()
 
     def _check_fine_tuning(self) -> None:

@@ -130,12 +130,13 @@ class Trainer:
                     progress.update()
                     progress.set_postfix({name: f"{value:.3g}" for name, value in {**record, **self._usage()}.items()})
                     signal_number = self._agree(stop.received)
+                    if self.state.step % config.checkpointing_steps == 0:
+                        self._save()  # first, since a resumed run makes up a validation that failed
                     if self._validation_due() and not signal_number:
                         self._log_validation()
                         signal_number = self._agree(stop.received)
-                    if signal_number or self.state.step % config.checkpointing_steps == 0:
-                        self._save()
                     if signal_number:
+                        self._save()
                         break
             self.accelerator.wait_for_everyone()
             return self._stopped(signal_number) if signal_number else self.publish()
