@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+import torch.distributed as dist
 import yaml
 from accelerate.commands.config.config_args import load_config_from_file
 from accelerate.commands.launch import _validate_launch_command, launch_command_parser
@@ -16,8 +17,13 @@ from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin
 from accelerate.utils.launch import prepare_multi_gpu_env, prepare_simple_launcher_cmd_env
 from safetensors.torch import load_file
 
+import forked
+from eeg2fmri import PairedDataset
 from eeg2fmri.errors import InputError
+from eeg2fmri.recipes import read_recipe
 from eeg2fmri.training.checks import check_processes
+from eeg2fmri.training.config import TrainingConfig
+from eeg2fmri.training.models import MODELS
 from tiny_training import tree
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -64,6 +70,33 @@ def test_two_processes_train_as_one_and_resume(data, tmp_path):
     (resumed / "checkpoint-3").rename(two / "checkpoint-3")
     assert tree(resumed / "checkpoint-6") == tree(two / "checkpoint-6")
     assert losses(resumed).equal(losses(two))
+
+
+@pytest.mark.parametrize("model", ["ef_diffusion", "tag"])
+def test_shards_predict_as_the_whole(data, tmp_path, model):
+    """Two processes with half of every parameter each (FSDP2, here on the CPU); children hold shards of their own."""
+
+    def process(rank):
+        from torch.distributed.device_mesh import init_device_mesh
+        from torch.distributed.fsdp import fully_shard
+
+        dist.init_process_group("gloo", init_method=f"file://{tmp_path}/meeting", rank=rank, world_size=2)
+        dataset = PairedDataset(data / "pairs", "train")
+        recipe = {**read_recipe(data / "recipe.yaml"), "tag": {"latent_size": 8}}
+        trained = MODELS[model](TrainingConfig(train_data_dir="x", output_dir="y", model=model), recipe, dataset)
+        network, batch = trained.network.eval(), dataset[[0, 1]]
+        dist.broadcast_object_list(weights := [network.state_dict()])
+        network.load_state_dict(weights[0])
+        with torch.no_grad():
+            whole = trained.predict(network, batch, [1, 2], 2)
+            mesh = init_device_mesh("cpu", (2,))
+            fully_shard(list(network.children())[-1], mesh=mesh)
+            fully_shard(network, mesh=mesh)
+            torch.testing.assert_close(trained.predict(network, batch, [1, 2], 2), whole)
+        dist.destroy_process_group()
+
+    processes = [forked.start(lambda rank=rank: process(rank)) for rank in (0, 1)]
+    assert [os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) for process in processes] == [0, 0]
 
 
 def test_several_processes_of_which_one_starts_are_refused(monkeypatch):

@@ -21,7 +21,8 @@ class TrainableModel(Protocol):
 
     `batch` is what the paired dataset gives: `eeg [B, C, electrode, frequency, window]`, `volume [B, 1, D, H, W]` and,
     in mode `change`, `condition [B, 1, D, H, W]`. `seeds` has one seed for every pair, from which alone everything
-    random about the pair is drawn. `network` is the model's own, possibly wrapped for several devices.
+    random about the pair is drawn. `network` is the model's own, possibly wrapped or sharded over several devices:
+    only the whole of it can be called.
     """
 
     network: torch.nn.Module
