@@ -33,6 +33,12 @@ def test_the_names_of_the_flags_stay():
     assert sorted(MODELS) == sorted(["conditional_mean", "ef_diffusion", *ablations, *baselines])
 
 
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.yaml")), ids=lambda path: path.stem)
+def test_a_shipped_recipe_says_its_precision(path):
+    """It means the same however it is launched."""
+    assert read_settings([*PATHS, "--config", str(path)])[0].mixed_precision in ("no", "bf16")
+
+
 def test_help_is_in_groups_and_needs_no_torch():
     code = "import sys; from eeg2fmri.training.flags import make_parser; print(make_parser().format_help());"
     code += "assert 'torch' not in sys.modules"
@@ -75,11 +81,11 @@ def test_the_defaults_are_the_papers():
         "ema_decay": 0.995,
         "ema_warmup": False,
         "early_stopping_patience": 5,
-        "mixed_precision": "no",
     }
     for settings in (config, TrainingConfig(train_data_dir="pairs", output_dir="run")):
         assert {name: getattr(settings, name) for name in expected} == expected
     assert config.deterministic
+    assert config.mixed_precision == "no"
     schedule = {"num_train_timesteps": 1000, "beta_schedule": "linear", "beta_start": 1e-4, "beta_end": 2e-2}
     assert recipe["scheduler"] == {**schedule, "prediction_type": "epsilon"}
 
@@ -95,7 +101,7 @@ def test_the_defaults_are_the_papers():
         ("learning_rate: 0", "--learning_rate: found 0; expected above 0"),
         ("validation_steps: 0", "--validation_steps: found 0; expected at least 1"),
         ("model: unknown", "--model: found 'unknown'; expected one of biot, cdm_3d"),
-        ("mixed_precision: fp16", "expected one of no, bf16"),
+        ("mixed_precision: fp16", "expected one of accelerate, no, bf16"),
         ("num_validation_samples: 2", "--num_validation_samples: found 2; expected 0, or at least 3"),
         ("num_validation_samples: 0", "--early_stopping_patience 0"),
         ("sede: 1", r"settings \['sede'\]; expected among train_data_dir"),

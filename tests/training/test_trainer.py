@@ -313,6 +313,19 @@ def test_a_disk_without_room_for_the_checkpoints_is_refused(settings, monkeypatc
         Trainer(settings, RECIPE)
 
 
+@pytest.mark.parametrize(("flag", "expected"), [("accelerate", "bf16"), ("no", "no")])
+def test_the_precision_is_the_launchers_unless_it_is_set(settings, monkeypatch, flag, expected):
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
+    trainer = Trainer(replace(settings, mixed_precision=flag), RECIPE)
+    assert trainer.identity["mixed_precision"] == trainer.accelerator.mixed_precision == expected
+
+
+def test_half_precision_of_the_launcher_is_refused(settings, monkeypatch):
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "fp16")
+    with pytest.raises(InputError, match="--mixed_precision: found 'fp16'"):
+        Trainer(settings, RECIPE)
+
+
 def test_without_a_compiler_torch_compile_is_refused(settings, monkeypatch):
     monkeypatch.setattr(checks.shutil, "which", lambda name: None)
     with pytest.raises(InputError, match=r"--torch_compile: found no C\+\+ compiler"):

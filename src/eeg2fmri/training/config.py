@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field, fields
 from ..errors import InputError
 from .models import FINE_TUNABLE, MODELS
 
+AS_LAUNCHED = "accelerate"
 LEAST_SAMPLES = 3  # volumes that have a correlation over time
 TRACKERS = ("tensorboard", "wandb", "trackio", "none")
 
@@ -108,7 +109,12 @@ class TrainingConfig:
     )
     tracker_project_name: str = _setting("logging", "eeg2fmri", "The run's project in the tracker.", free=True)
 
-    mixed_precision: str = _setting("machine", "no", "Precision of forward and backward.", choices=("no", "bf16"))
+    mixed_precision: str = _setting(
+        "machine",
+        AS_LAUNCHED,
+        f"Precision of forward and backward; {AS_LAUNCHED} is what `accelerate launch` says.",
+        choices=(AS_LAUNCHED, "no", "bf16"),
+    )
     gradient_checkpointing: bool = _setting(
         "machine", False, "Recompute activations in the backward pass to save memory."
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -25,7 +25,7 @@ from .checks import (
     dataset_identity,
     open_datasets,
 )
-from .config import TrainingConfig
+from .config import AS_LAUNCHED, TrainingConfig
 from .fine_tuning import base_model, check_held_out, earlier_training
 from .flags import save_settings
 from .folder_lock import FolderLock
@@ -66,7 +66,7 @@ class Trainer:
     """
 
     def __init__(self, config: TrainingConfig, recipe: dict[str, dict]):
-        self.config, self.recipe = config, recipe
+        self.recipe = recipe
         self.output_dir = Path(config.output_dir)
         self.log_file = LogFile(self.output_dir / "log.jsonl")
         check_tracker(config.report_to)
@@ -78,12 +78,13 @@ class Trainer:
         if config.torch_compile:
             check_compiler()
         self.accelerator = Accelerator(
-            mixed_precision=config.mixed_precision,
+            mixed_precision=None if config.mixed_precision == AS_LAUNCHED else config.mixed_precision,
             dynamo_backend="inductor" if config.torch_compile else None,
             gradient_accumulation_steps=config.gradient_accumulation_steps,
             log_with=None if config.report_to == "none" else config.report_to,
             project_config=ProjectConfiguration(str(self.output_dir), logging_dir=str(self.output_dir / "logs")),
         )
+        self.config = config = replace(config, mixed_precision=self.accelerator.mixed_precision)
         torch.manual_seed(seed_for(config.seed, "weights"))
         data = dataset_identity(self.dataset, config.data_split)
         if config.prior:
