@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,11 +20,13 @@ from safetensors.torch import load_file
 
 import forked
 from eeg2fmri import PairedDataset
-from eeg2fmri.errors import InputError
+from eeg2fmri.errors import EEG2fMRIError, InputError
+from eeg2fmri.files import publish_file
 from eeg2fmri.recipes import read_recipe
 from eeg2fmri.training.checks import check_processes
 from eeg2fmri.training.config import TrainingConfig
 from eeg2fmri.training.models import MODELS
+from eeg2fmri.training.trainer import Trainer
 from tiny_training import tree
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -49,6 +52,37 @@ def launch(data, output, num_processes, *options):
 def losses(output):
     records = [json.loads(line) for line in (output / "log.jsonl").read_text().splitlines()]
     return torch.tensor([record["loss"] for record in records if "loss" in record], dtype=torch.float64)
+
+
+def together(process):
+    """Run `process(rank)` in two processes that end well."""
+    numbers = [forked.start(lambda rank=rank: process(rank)) for rank in (0, 1)]
+    assert [os.waitstatus_to_exitcode(os.waitpid(number, 0)[1]) for number in numbers] == [0, 0]
+
+
+def accelerated(rank, data, folder):
+    """The trainer of one of two processes, one pair each, which Accelerate joins."""
+    store = dist.TCPStore("127.0.0.1", 0, is_master=True) if rank == 0 else None
+    meeting = folder / "port"
+    if store is not None:
+        with publish_file(meeting) as path:
+            path.write_text(str(store.port))
+    while not meeting.exists():
+        time.sleep(0.01)
+    address = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": meeting.read_text(), "TORCHELASTIC_USE_AGENT_STORE": "True"}
+    os.environ.update({**address, "ACCELERATE_USE_CPU": "true", "WORLD_SIZE": "2", "RANK": str(rank)})
+    os.environ["LOCAL_RANK"] = str(rank)
+    config = TrainingConfig(
+        train_data_dir=str(data / "pairs"),
+        output_dir=str(folder / "run"),
+        train_batch_size=1,
+        gradient_accumulation_steps=1,
+        num_validation_pairs=2,
+        num_validation_samples=0,
+        early_stopping_patience=0,
+        report_to="none",
+    )
+    return Trainer(config, read_recipe(data / "recipe.yaml"))
 
 
 @pytest.mark.slow
@@ -95,8 +129,19 @@ def test_shards_predict_as_the_whole(data, tmp_path, model):
             torch.testing.assert_close(trained.predict(network, batch, [1, 2], 2), whole)
         dist.destroy_process_group()
 
-    processes = [forked.start(lambda rank=rank: process(rank)) for rank in (0, 1)]
-    assert [os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) for process in processes] == [0, 0]
+    together(process)
+
+
+def test_a_loss_that_is_no_number_names_the_pairs_of_the_process_that_had_it(data, tmp_path):
+    def process(rank):
+        trainer = accelerated(rank, data, tmp_path)
+        loss = trainer.model.loss
+        trainer.model.loss = lambda *arguments: loss(*arguments) * (float("nan") if rank else 1)
+        with pytest.raises(EEG2fMRIError, match="a loss that is not finite") as error:
+            trainer.state.optimizer_step()
+        assert str(error.value).count(", volume ") == 1
+
+    together(process)
 
 
 def test_several_processes_of_which_one_starts_are_refused(monkeypatch):

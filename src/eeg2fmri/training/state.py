@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import torch
 from accelerate import Accelerator
@@ -96,7 +97,8 @@ class TrainingState:
         """All forward passes of one optimizer step; returns its loss over all devices, and more to log.
 
         Raises:
-            EEG2fMRIError: when loss or gradient are not finite, naming the pairs; the weights are as before.
+            EEG2fMRIError: when loss or gradient are not finite, naming the pairs of all devices; the weights are as
+                before.
         """
         config, accelerator, started = self.config, self.accelerator, time.perf_counter()
         self.network.train()
@@ -123,7 +125,8 @@ class TrainingState:
                     norm = float(accelerator.clip_grad_norm_(self.network.parameters(), config.max_grad_norm))
                     means = torch.stack([loss.mean() for loss in losses])
                     mean_loss = accelerator.reduce(means.mean(), reduction="mean").item()
-                    self._check_finite(mean_loss, norm, torch.cat(losses), indices)
+                    if not (math.isfinite(mean_loss) and math.isfinite(norm)):
+                        self._refuse_step(mean_loss, norm, torch.cat(losses), indices)
                 self.optimizer.step()
                 self.optimizer.zero_grad()
         self.ema.step(self.bare_network.parameters())
@@ -186,11 +189,10 @@ class TrainingState:
             return 0
         return load_checkpoint(path, self.bare_network, self.ema, self.optimizer.optimizer, self.identity)
 
-    def _check_finite(self, loss: float, gradient_norm: float, losses: torch.Tensor, indices: list[int]) -> None:
-        if math.isfinite(loss) and math.isfinite(gradient_norm):
-            return
-        damaged = [i for i, finite in zip(indices, losses.isfinite().tolist(), strict=True) if not finite]
-        names = [pair_name(self.dataset, index) for index in damaged or indices]
+    def _refuse_step(self, loss: float, gradient_norm: float, losses: torch.Tensor, indices: list[int]) -> NoReturn:
+        finite, number = self.accelerator.gather((losses.isfinite(), torch.tensor(indices, device=losses.device)))
+        damaged = number[~finite].tolist()
+        names = [pair_name(self.dataset, index) for index in damaged or number.tolist()]
         kind = (
             "a loss that is not finite" if damaged else f"a gradient of norm {gradient_norm} at a loss of {loss:.3g}"
         )
