@@ -7,7 +7,7 @@ import math
 from dataclasses import asdict, dataclass, field, fields
 
 from ..errors import InputError
-from .models import FINE_TUNABLE, MODELS
+from .models import DIFFUSION, FINE_TUNABLE, MODELS
 
 AS_LAUNCHED = "accelerate"
 LEAST_SAMPLES = 3  # volumes that have a correlation over time
@@ -155,17 +155,21 @@ class TrainingConfig:
             )
         if 0 < self.num_validation_samples < LEAST_SAMPLES:
             _refuse("num_validation_samples", self.num_validation_samples, f"0, or at least {LEAST_SAMPLES}")
-        self._check_fine_tuning()
+        self._check_model()
 
-    def _check_fine_tuning(self) -> None:
+    def _check_model(self) -> None:
+        """Refuse settings that would mean nothing to the model."""
         if self.pretrained_model_name_or_path and self.model not in FINE_TUNABLE:
             _refuse("model", self.model, f"{' or '.join(FINE_TUNABLE)}, with --pretrained_model_name_or_path")
-        allowed = {"revision": FINE_TUNABLE, "freeze": ("ef_diffusion",), "lora_rank": ("ef_diffusion",)}
+        fine_tuning = {"revision": FINE_TUNABLE, "freeze": ("ef_diffusion",), "lora_rank": ("ef_diffusion",)}
+        diffusion = dict.fromkeys(("conditioning_dropout_prob", "snr_gamma", "prior"), DIFFUSION)
+        checkpointing = {"gradient_checkpointing": tuple(name for name in MODELS if name != "conditional_mean")}
+        allowed = {**fine_tuning, **diffusion, **checkpointing}
         for setting in fields(self):
             value = getattr(self, setting.name)
             if setting.name not in allowed or value == setting.default:
                 continue
-            if not self.pretrained_model_name_or_path:
+            if setting.name in fine_tuning and not self.pretrained_model_name_or_path:
                 _refuse(setting.name, value, f"{setting.default!r}, without --pretrained_model_name_or_path")
             if self.model not in allowed[setting.name]:
                 _refuse(setting.name, value, f"{setting.default!r}, with --model {self.model}")

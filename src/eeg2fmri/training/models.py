@@ -81,6 +81,8 @@ def _without_ciim_and_epg(config, recipe, dataset) -> TrainableModel:
 # architecture comes with it.
 FINE_TUNABLE = ("conditional_mean", "ef_diffusion")
 
+DIFFUSION = ("cdm_3d", "ef_diffusion", "ef_diffusion_without_ciim", "ef_diffusion_without_ciim_and_epg")
+
 
 def _cnn_plus(config, recipe, dataset) -> TrainableModel:
     from ..baselines.networks.cnn_plus import CNNPlusModel
