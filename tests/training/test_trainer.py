@@ -1,5 +1,6 @@
 """The trainer in this process: whatever it trains, it stops, resumes, refuses and ends as promised."""
 
+import errno
 import json
 import math
 import multiprocessing
@@ -324,6 +325,17 @@ def test_half_precision_of_the_launcher_is_refused(settings, monkeypatch):
     monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "fp16")
     with pytest.raises(InputError, match="--mixed_precision: found 'fp16'"):
         Trainer(settings, RECIPE)
+
+
+def test_a_disk_that_the_tracker_finds_full_is_a_typed_error(settings, monkeypatch):
+    trainer = Trainer(settings, RECIPE)
+
+    def full(*arguments, **options):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(trainer.accelerator, "log", full)
+    with pytest.raises(FileError, match=r"run/logs: found that it can't be written \(No space left on device\)"):
+        trainer.train()
 
 
 def test_without_a_compiler_torch_compile_is_refused(settings, monkeypatch):

@@ -31,7 +31,15 @@ from .flags import save_settings
 from .folder_lock import FolderLock
 from .models import MODELS
 from .picture import draw_samples
-from .run_log import LogFile, check_tracker, memory_gigabytes, progress_bar, start_tracker, track_picture
+from .run_log import (
+    LogFile,
+    check_tracker,
+    memory_gigabytes,
+    progress_bar,
+    start_tracker,
+    track_picture,
+    writing_tracker,
+)
 from .scores import sample_scores
 from .signals import StopRequest
 from .state import TrainingState
@@ -142,9 +150,12 @@ class Trainer:
             self.accelerator.wait_for_everyone()
             return self._stopped(signal_number) if signal_number else self.publish()
         finally:
-            self.accelerator.end_training()
-            if self.lock:
-                self.lock.release()
+            try:
+                with writing_tracker(self.accelerator):
+                    self.accelerator.end_training()
+            finally:
+                if self.lock:
+                    self.lock.release()
 
     def validate(self) -> dict[str, float]:
         """Losses of the averaged weights and, if asked for, scores and a picture of generated volumes."""
@@ -202,7 +213,8 @@ class Trainer:
         """What seed and step determine goes to the log; the tracker also gets what this machine makes of it."""
         if self.accelerator.is_main_process:
             self.log_file.append({"step": self.state.step, **record})
-        self.accelerator.log({**record, **self._usage()}, step=self.state.step)
+        with writing_tracker(self.accelerator):
+            self.accelerator.log({**record, **self._usage()}, step=self.state.step)
 
     def _stopped(self, signal_number: int) -> TrainingEnd:
         step, name = self.state.step, signal.Signals(signal_number).name
