@@ -22,6 +22,7 @@ prior adam_beta2 adam_epsilon adam_weight_decay max_grad_norm ema_decay ema_warm
 num_validation_pairs num_validation_samples validation_inference_steps early_stopping_patience checkpointing_steps
 checkpoints_total_limit resume_from_checkpoint report_to tracker_project_name mixed_precision gradient_checkpointing
 deterministic dry_run pretrained_model_name_or_path revision freeze lora_rank torch_compile
+push_to_hub hub_model_id hub_token
 """
 
 
@@ -44,7 +45,8 @@ def test_help_is_in_groups_and_needs_no_torch():
     code += "assert 'torch' not in sys.modules"
     text = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
     groups = re.findall(r"^(\w+):$", text, re.MULTILINE)
-    assert groups[1:] == ["data", "model", "optimization", "validation", "checkpoints", "logging", "machine"]
+    assert groups[1:5] == ["data", "model", "optimization", "validation"]
+    assert groups[5:] == ["checkpoints", "logging", "publication", "machine"]
 
 
 def test_flags_win_over_the_recipe_and_the_recipe_over_defaults(tmp_path):
@@ -62,6 +64,13 @@ def test_what_a_run_saves_repeats_it(tmp_path):
     again, recipe_again = read_settings(["--config", str(tmp_path / "recipe.yaml")])
     assert again == config
     assert {**recipe_again, "training": {}} == {**recipe, "training": {}}
+
+
+def test_a_token_is_written_nowhere(tmp_path):
+    config, recipe = read_settings([*PATHS, "--push_to_hub", "--hub_token", "hf_secret"])
+    save_settings(tmp_path / "recipe.yaml", config, recipe)
+    assert "secret" not in (tmp_path / "recipe.yaml").read_text() + repr(config) + str(config.to_dict())
+    assert "secret" not in str(config.identity())
 
 
 def test_the_defaults_are_the_papers():
@@ -105,6 +114,7 @@ def test_the_defaults_are_the_papers():
         ("{model: tag, conditioning_dropout_prob: 0.1}", "--conditioning_dropout_prob: found 0.1"),
         ("{model: conditional_mean, prior: run}", "--prior: found 'run'; expected '', with --model conditional_mean"),
         ("{model: conditional_mean, gradient_checkpointing: true}", "--gradient_checkpointing: found True"),
+        ("lr_warmup_steps: 5", "--lr_warmup_steps: found 5; expected 0, or --lr_scheduler constant_with_warmup"),
         ("mixed_precision: fp16", "expected one of accelerate, no, bf16"),
         ("num_validation_samples: 2", "--num_validation_samples: found 2; expected 0, or at least 3"),
         ("num_validation_samples: 0", "--early_stopping_patience 0"),

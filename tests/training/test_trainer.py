@@ -108,13 +108,13 @@ def test_averaged_weights_are_the_first_steps_then_decay_at_a_constant_rate(sett
     assert torch.allclose(trainer.state.ema.shadow_params[0], average)
 
 
-@pytest.mark.parametrize("schedule", ["constant", "linear", "cosine"])
+@pytest.mark.parametrize("schedule", ["constant_with_warmup", "linear", "cosine"])
 def test_the_learning_rate_rises_then_follows_its_schedule(settings, schedule):
     config = replace(settings, lr_scheduler=schedule, lr_warmup_steps=2, max_train_steps=6, learning_rate=0.5)
     state = Trainer(config, RECIPE).state
     rates = [state.optimizer_step()["learning_rate"] for _ in range(6)]
     left = {
-        "constant": [1, 1, 1, 1],
+        "constant_with_warmup": [1, 1, 1, 1],
         "linear": [1, 0.75, 0.5, 0.25],
         "cosine": [(1 + math.cos(math.pi * part / 4)) / 2 for part in range(4)],
     }
@@ -230,13 +230,13 @@ def test_a_loss_that_is_no_number_names_step_and_pairs_and_changes_nothing(setti
 
 
 CHANGES = {
+    "lr_warmup_steps": 1,
     "seed": 1,
     "model": "ef_diffusion_without_ciim",
     "train_batch_size": 4,
     "gradient_accumulation_steps": 4,
     "max_train_steps": 8,
     "lr_scheduler": "cosine",
-    "lr_warmup_steps": 1,
     "adam_weight_decay": 0.1,
     "mixed_precision": "bf16",
     "conditioning_dropout_prob": 0.5,
@@ -253,7 +253,7 @@ FINE_TUNING = {"freeze", "lora_rank"}
 
 @pytest.mark.parametrize("name", [f.name for f in fields(TrainingConfig) if not f.metadata.get("free")])
 def test_every_setting_that_matters_is_part_of_a_runs_identity(name):
-    start = {"pretrained_model_name_or_path": "z"} if name in FINE_TUNING else {}
+    start = {"pretrained_model_name_or_path": "z"} if name in FINE_TUNING else {"lr_scheduler": "linear"}
     config = TrainingConfig(train_data_dir="x", output_dir="y", **start)
     other = replace(config, **{name: CHANGES[name] if name in CHANGES else getattr(config, name) / 2})
     assert config.identity() != other.identity()

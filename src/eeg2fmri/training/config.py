@@ -15,8 +15,9 @@ TRACKERS = ("tensorboard", "wandb", "trackio", "none")
 
 
 def _setting(group: str, default, text: str, **metadata):
-    """A setting: `group` and `text` are for `--help`. `free`: a resumed run may change it without changing a bit."""
-    return field(default=default, metadata={"group": group, "help": text, **metadata})
+    """A setting: `group` and `text` are for `--help`. `free`: a resumed run may change it without changing a bit.
+    `secret`: it is written nowhere."""
+    return field(default=default, repr="secret" not in metadata, metadata={"group": group, "help": text, **metadata})
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,10 @@ class TrainingConfig:
     max_train_steps: int = _setting("optimization", 30_000, "Optimizer steps.", least=1)
     learning_rate: float = _setting("optimization", 1e-4, "Adam's learning rate, after warm-up.", above=0)
     lr_scheduler: str = _setting(
-        "optimization", "constant", "Schedule of the learning rate.", choices=("constant", "cosine", "linear")
+        "optimization",
+        "constant",
+        "Schedule of the learning rate.",
+        choices=("constant", "constant_with_warmup", "cosine", "linear"),
     )
     lr_warmup_steps: int = _setting("optimization", 0, "Steps over which the learning rate rises from 0.", least=0)
     adam_beta1: float = _setting("optimization", 0.9, "Adam's first decay.", least=0, below=1)
@@ -109,6 +113,14 @@ class TrainingConfig:
     )
     tracker_project_name: str = _setting("logging", "eeg2fmri", "The run's project in the tracker.", free=True)
 
+    push_to_hub: bool = _setting("publication", False, "Upload what is published to the Hub.", free=True)
+    hub_model_id: str = _setting(
+        "publication", "", "Its repository there; by default named like `output_dir`.", free=True
+    )
+    hub_token: str = _setting(
+        "publication", "", "Token to write there; by default that of `hf auth login`.", free=True, secret=True
+    )
+
     mixed_precision: str = _setting(
         "machine",
         AS_LAUNCHED,
@@ -155,6 +167,8 @@ class TrainingConfig:
             )
         if 0 < self.num_validation_samples < LEAST_SAMPLES:
             _refuse("num_validation_samples", self.num_validation_samples, f"0, or at least {LEAST_SAMPLES}")
+        if self.lr_scheduler == "constant" and self.lr_warmup_steps:
+            _refuse("lr_warmup_steps", self.lr_warmup_steps, "0, or --lr_scheduler constant_with_warmup")
         self._check_model()
 
     def _check_model(self) -> None:
@@ -173,6 +187,10 @@ class TrainingConfig:
                 _refuse(setting.name, value, f"{setting.default!r}, without --pretrained_model_name_or_path")
             if self.model not in allowed[setting.name]:
                 _refuse(setting.name, value, f"{setting.default!r}, with --model {self.model}")
+
+    def to_dict(self) -> dict:
+        """All settings that may be written."""
+        return {setting.name: getattr(self, setting.name) for setting in fields(self) if setting.repr}
 
     def identity(self, num_processes: int = 1) -> dict:
         """The settings that a resumed run must share with the run that it continues.

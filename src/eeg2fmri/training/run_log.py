@@ -10,7 +10,6 @@ import os
 import resource
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -117,7 +116,7 @@ def start_tracker(accelerator: Accelerator, config: TrainingConfig, step: int) -
     if config.report_to != "none":
         options = {"tensorboard": {"purge_step": step + 1}} if step and config.report_to == "tensorboard" else {}
         with writing_tracker(accelerator):
-            accelerator.init_trackers(config.tracker_project_name, config=asdict(config), init_kwargs=options)
+            accelerator.init_trackers(config.tracker_project_name, config=config.to_dict(), init_kwargs=options)
 
 
 def track_picture(accelerator: Accelerator, picture: np.ndarray, step: int) -> None:

@@ -72,7 +72,7 @@ class TrainingState:
         self.ema.to(accelerator.device)
         self.step = self._resume()
         schedule = get_scheduler(
-            "constant_with_warmup" if config.lr_scheduler == "constant" else config.lr_scheduler,
+            config.lr_scheduler,
             optimizer,
             num_warmup_steps=config.lr_warmup_steps,
             num_training_steps=config.max_train_steps,

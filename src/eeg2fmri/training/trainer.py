@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -43,6 +43,7 @@ from .run_log import (
 from .scores import sample_scores
 from .signals import StopRequest
 from .state import TrainingState
+from .upload import CARD_NAME, check_upload, make_repository, model_card, upload
 from .validation import Validator, validations_without_gain
 from .weights import averaged_weights, models_with
 
@@ -55,11 +56,13 @@ class TrainingEnd:
         step (`int`): optimizer steps done.
         message (`str`): why it ended, where the result is, what to do now.
         exit_code (`int`): 0 when a model was published, 128 + the signal's number when the run is to be continued.
+        files (`list[str]`): what was published, by the process that did.
     """
 
     step: int
     message: str
     exit_code: int = 0
+    files: list[str] = field(default_factory=list)
 
 
 class Trainer:
@@ -78,6 +81,7 @@ class Trainer:
         self.output_dir = Path(config.output_dir)
         self.log_file = LogFile(self.output_dir / "log.jsonl")
         check_tracker(config.report_to)
+        check_upload(config)
         self.dataset, validation_dataset = open_datasets(config.train_data_dir, config.data_split, recipe)
         if config.deterministic:
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -117,6 +121,7 @@ class Trainer:
         self.validator = Validator(
             self.model, validation_dataset, config, self.accelerator.device, self.accelerator.autocast
         )
+        self._repository = ""  # on the Hub, of the process that uploads
         self._validations = [r for r in self.log_file.read(self.state.step) if "validation_loss" in r]
 
     def train(self) -> TrainingEnd:
@@ -148,7 +153,12 @@ class Trainer:
                         self._save()
                         break
             self.accelerator.wait_for_everyone()
-            return self._stopped(signal_number) if signal_number else self.publish()
+            if signal_number:
+                return self._stopped(signal_number)
+            end = self.publish()
+            if self._repository:
+                upload(config, self._repository, end.files)
+            return end
         finally:
             try:
                 with writing_tracker(self.accelerator):
@@ -183,6 +193,8 @@ class Trainer:
             remove_leftovers(self.output_dir, "*")
             self.log_file.truncate(self.state.step)
             save_settings(self.output_dir / "recipe.yaml", self.config, self.recipe)
+            if self.config.push_to_hub:
+                self._repository = make_repository(self.config)
         start_tracker(self.accelerator, self.config, self.state.step)
 
     def _validation_due(self) -> bool:
@@ -245,4 +257,7 @@ class Trainer:
         with publish_contents(self.output_dir, last=self.model.published_index) as folder:
             self.model.save(folder)
             write_training_record(folder, history)
-        return end
+            if config.push_to_hub:
+                (folder / CARD_NAME).write_text(model_card(config, history), encoding="utf-8")
+            files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+        return replace(end, files=files)
