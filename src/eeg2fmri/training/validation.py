@@ -105,5 +105,5 @@ def _spread(count: int, total: int) -> list[int]:
 
 
 def validations_without_gain(scores: list[float]) -> int:
-    """How many validations have passed since the best one."""
-    return len(scores) - 1 - int(np.argmax(scores)) if scores else 0
+    """How many validations have passed since the best one; one without a score is worse than any."""
+    return len(scores) - 1 - int(np.argmax(np.nan_to_num(scores, nan=-np.inf))) if scores else 0
