@@ -23,7 +23,7 @@ from eeg2fmri import PairedDataset
 from eeg2fmri.errors import EEG2fMRIError, InputError
 from eeg2fmri.files import publish_file
 from eeg2fmri.recipes import read_recipe
-from eeg2fmri.training.checks import check_processes
+from eeg2fmri.training.checks import check_batch_statistics, check_processes
 from eeg2fmri.training.config import TrainingConfig
 from eeg2fmri.training.models import MODELS
 from eeg2fmri.training.trainer import Trainer
@@ -142,6 +142,25 @@ def test_a_loss_that_is_no_number_names_the_pairs_of_the_process_that_had_it(dat
         assert str(error.value).count(", volume ") == 1
 
     together(process)
+
+
+def test_all_processes_have_the_main_ones_scores(data, tmp_path):
+    """They decide by them whether to stop."""
+
+    def process(rank):
+        trainer = accelerated(rank, data, tmp_path)
+        trainer.validate = lambda: {"validation_loss": float(rank)}
+        trainer._log_validation()
+        assert trainer._validations == [{"step": 0, "validation_loss": 0.0}]
+
+    together(process)
+
+
+def test_several_processes_are_refused_where_a_batchs_statistics_count():
+    check_batch_statistics(SimpleNamespace(num_processes=2), "ef_diffusion")
+    check_batch_statistics(SimpleNamespace(num_processes=1), "conditional_mean")
+    with pytest.raises(InputError, match="found 2; expected 1, with --model conditional_mean"):
+        check_batch_statistics(SimpleNamespace(num_processes=2), "conditional_mean")
 
 
 def test_several_processes_of_which_one_starts_are_refused(monkeypatch):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import ProjectConfiguration
+from accelerate.utils import ProjectConfiguration, broadcast_object_list
 
 from ..data.leaks import training_record
 from ..files import publish_contents, remove_leftovers
@@ -17,6 +17,7 @@ from ..hub import write_training_record
 from ..randomness import seed_for
 from ..recipes import MODEL_SECTIONS
 from .checks import (
+    check_batch_statistics,
     check_compiler,
     check_place,
     check_prior,
@@ -108,6 +109,7 @@ class Trainer:
         check_place(config, self.model.network)
         check_sharding(self.accelerator)
         check_processes(self.accelerator)
+        check_batch_statistics(self.accelerator, config.model)
         self.lock = FolderLock(self.output_dir) if self.accelerator.is_main_process else None
         if config.gradient_checkpointing:
             self.model.enable_gradient_checkpointing()
@@ -201,7 +203,7 @@ class Trainer:
         return self.state.step > 0 and self.state.step % self.config.validation_steps == 0
 
     def _log_validation(self) -> None:
-        record = self.validate()
+        record, *_ = broadcast_object_list([self.validate()])  # all stop by the same scores
         self._validations.append({"step": self.state.step, **record})
         self._log(record)
 
