@@ -292,6 +292,17 @@ def test_a_lost_or_cut_run_of_the_dataset_is_named_before_anything_is_written(se
     assert not os.path.exists(config.output_dir)
 
 
+@pytest.mark.parametrize("change", [{"dry_run": True}, {"resume_from_checkpoint": "latest"}])
+def test_a_changed_run_of_the_dataset_is_named_by_a_rehearsal_and_a_resume(settings, data, tmp_path, change):
+    shutil.copytree(data / "pairs", tmp_path / "pairs")
+    path = max((tmp_path / "pairs").glob("sub-*.safetensors"))
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(FileError, match=rf"{path.name}: .*checksum"):
+        Trainer(replace(settings, train_data_dir=str(tmp_path / "pairs"), **change), RECIPE)
+
+
 def test_an_empty_validation_split_is_refused(settings, data, tmp_path):
     shutil.copytree(data / "pairs", tmp_path / "pairs")
     path = tmp_path / "pairs" / "splits" / "default" / "split.json"

@@ -99,6 +99,9 @@ class Trainer:
         )
         self.config = config = replace(config, mixed_precision=self.accelerator.mixed_precision)
         torch.manual_seed(seed_for(config.seed, "weights"))
+        if (config.resume_from_checkpoint or config.dry_run) and self.accelerator.is_local_main_process:
+            self.dataset.verify()
+            validation_dataset.verify()
         data = dataset_identity(self.dataset, config.data_split)
         if config.prior:
             check_prior(config.prior, data)
