@@ -292,15 +292,17 @@ def test_a_lost_or_cut_run_of_the_dataset_is_named_before_anything_is_written(se
     assert not os.path.exists(config.output_dir)
 
 
-@pytest.mark.parametrize("change", [{"dry_run": True}, {"resume_from_checkpoint": "latest"}])
-def test_a_changed_run_of_the_dataset_is_named_by_a_rehearsal_and_a_resume(settings, data, tmp_path, change):
+def test_a_changed_run_of_the_dataset_is_named_by_a_rehearsal_and_a_resume(settings, data, tmp_path):
     shutil.copytree(data / "pairs", tmp_path / "pairs")
+    config = replace(settings, train_data_dir=str(tmp_path / "pairs"), max_train_steps=2)
+    Trainer(config, RECIPE).train()
     path = max((tmp_path / "pairs").glob("sub-*.safetensors"))
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
-    with pytest.raises(FileError, match=rf"{path.name}: .*checksum"):
-        Trainer(replace(settings, train_data_dir=str(tmp_path / "pairs"), **change), RECIPE)
+    for change in ({"dry_run": True, "output_dir": str(tmp_path / "other")}, {"resume_from_checkpoint": "latest"}):
+        with pytest.raises(FileError, match=rf"{path.name}: .*checksum"):
+            Trainer(replace(config, **change), RECIPE)
 
 
 def test_an_empty_validation_split_is_refused(settings, data, tmp_path):

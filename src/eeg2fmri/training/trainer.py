@@ -99,9 +99,6 @@ class Trainer:
         )
         self.config = config = replace(config, mixed_precision=self.accelerator.mixed_precision)
         torch.manual_seed(seed_for(config.seed, "weights"))
-        if (config.resume_from_checkpoint or config.dry_run) and self.accelerator.is_local_main_process:
-            self.dataset.verify()
-            validation_dataset.verify()
         data = dataset_identity(self.dataset, config.data_split)
         if config.prior:
             check_prior(config.prior, data)
@@ -123,6 +120,9 @@ class Trainer:
             **data,
         }
         self.state = TrainingState(config, self.model, self.dataset, self.accelerator, self.identity)
+        if (self.state.step or config.dry_run) and self.accelerator.is_local_main_process:
+            self.dataset.verify()
+            validation_dataset.verify()
         self.validator = Validator(
             self.model, validation_dataset, config, self.accelerator.device, self.accelerator.autocast
         )
