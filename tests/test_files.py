@@ -63,6 +63,22 @@ def test_contents_join_what_is_there(tmp_path):
     assert tree(tmp_path / "run") == {"unet/new.txt": "new", "log.txt": "log", "index.json": "{}"}
 
 
+def test_contents_are_staged_in_the_folder_itself_which_may_be_on_another_disk(tmp_path):
+    shelf = tmp_path / "disk"
+    shelf.mkdir()
+    (tmp_path / "run").symlink_to(shelf)
+    with publish_contents(tmp_path / "run", last="index.json") as folder:
+        assert folder.parent.parent == tmp_path / "run"
+        (folder / "index.json").write_text("{}")
+    assert os.listdir(shelf) == ["index.json"]
+
+
+def test_contents_that_fail_leave_no_folder(tmp_path):
+    with pytest.raises(ZeroDivisionError), publish_contents(tmp_path / "run", last="index.json") as folder:
+        (folder / "index.json").write_text(f"half {1 / 0}")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_full_disk_is_a_typed_error_and_leaves_nothing(tmp_path):
     (tmp_path / "a.bin").write_bytes(b"old")
     before = resource.getrlimit(resource.RLIMIT_FSIZE)

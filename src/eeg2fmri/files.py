@@ -1,4 +1,4 @@
-"""Publish a file or a folder all at once: it is written beside its place, made durable, then renamed into it."""
+"""Publish a file or a folder all at once: it is written near its place, made durable, then renamed into it."""
 
 from __future__ import annotations
 
@@ -66,20 +66,20 @@ def publish_folder(path: str | os.PathLike) -> Iterator[Path]:
 def publish_contents(path: str | os.PathLike, *, last: str) -> Iterator[Path]:
     """Give a temporary folder to fill; on a clean exit its items move into the folder `path`, `last` at the very end.
 
-    What else lies in `path` stays. The file named `last`, the one that readers look for first, is taken away before
-    anything changes, so that a half-replaced folder never looks whole. On an error everything is as it was before.
+    It lies in `path`, which may be a file system of its own. What else lies there stays. The file named `last`, the
+    one that readers look for first, is taken away before anything changes, so that a half-replaced folder never looks
+    whole. On an error everything is as it was before.
 
     Raises:
         FileError: when something can't be written.
     """
-    path = Path(path)
-    with _staging(path) as folder:
+    path = Path(path).absolute()
+    with _removed_again(path), _staging(path, path) as folder:
         staged, previous = folder / path.name, folder / f"{path.name}.previous"
         staged.mkdir()
         yield staged
         _make_durable(staged)
         previous.mkdir()
-        path.mkdir(parents=True, exist_ok=True)
         names = sorted((item.name for item in staged.iterdir()), key=lambda name: name == last)
         try:
             for name in (last, *names):
@@ -215,12 +215,26 @@ def _refuse_existing(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _staging(path: Path) -> Iterator[Path]:
-    """A temporary folder on the same file system as `path`, always removed at the end."""
+def _removed_again(path: Path) -> Iterator[None]:
+    """Leave no empty folder after an error where none was before."""
+    existed = path.exists()
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        remove_leftovers(path.parent, glob.escape(path.name))
-        folder, descriptor = _locked_folder(path)
+        yield
+    except BaseException:
+        if not existed:
+            with contextlib.suppress(OSError):
+                path.rmdir()
+        raise
+
+
+@contextlib.contextmanager
+def _staging(path: Path, place: Path | None = None) -> Iterator[Path]:
+    """A temporary folder in `place`, by default beside `path`; always removed at the end."""
+    place = place or path.parent
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(place, glob.escape(path.name))
+        folder, descriptor = _locked_folder(place, path.name)
     except OSError as error:
         raise _unwritable(path, error) from error
     try:
@@ -234,10 +248,10 @@ def _staging(path: Path) -> Iterator[Path]:
         os.close(descriptor)
 
 
-def _locked_folder(path: Path) -> tuple[Path, int]:
-    """A new temporary folder beside `path`, locked for as long as this process lives, and the lock's descriptor."""
+def _locked_folder(place: Path, name: str) -> tuple[Path, int]:
+    """A new temporary folder in `place`, locked for as long as this process lives, and the lock's descriptor."""
     while True:
-        folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=STAGING_SUFFIX, dir=path.parent))
+        folder = Path(tempfile.mkdtemp(prefix=f".{name}.", suffix=STAGING_SUFFIX, dir=place))
         # Before it is locked, another process may take it for a leftover.
         with contextlib.suppress(FileNotFoundError):
             descriptor = os.open(folder, os.O_RDONLY)

@@ -22,6 +22,7 @@ prior adam_beta2 adam_epsilon adam_weight_decay max_grad_norm ema_decay ema_warm
 num_validation_pairs num_validation_samples validation_inference_steps early_stopping_patience checkpointing_steps
 checkpoints_total_limit resume_from_checkpoint report_to tracker_project_name mixed_precision gradient_checkpointing
 deterministic dry_run pretrained_model_name_or_path revision freeze lora_rank torch_compile
+push_to_hub hub_model_id hub_token
 """
 
 
@@ -33,12 +34,19 @@ def test_the_names_of_the_flags_stay():
     assert sorted(MODELS) == sorted(["conditional_mean", "ef_diffusion", *ablations, *baselines])
 
 
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.yaml")), ids=lambda path: path.stem)
+def test_a_shipped_recipe_says_its_precision(path):
+    """It means the same however it is launched."""
+    assert read_settings([*PATHS, "--config", str(path)])[0].mixed_precision in ("no", "bf16")
+
+
 def test_help_is_in_groups_and_needs_no_torch():
     code = "import sys; from eeg2fmri.training.flags import make_parser; print(make_parser().format_help());"
     code += "assert 'torch' not in sys.modules"
     text = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
     groups = re.findall(r"^(\w+):$", text, re.MULTILINE)
-    assert groups[1:] == ["data", "model", "optimization", "validation", "checkpoints", "logging", "machine"]
+    assert groups[1:5] == ["data", "model", "optimization", "validation"]
+    assert groups[5:] == ["checkpoints", "logging", "publication", "machine"]
 
 
 def test_flags_win_over_the_recipe_and_the_recipe_over_defaults(tmp_path):
@@ -58,6 +66,13 @@ def test_what_a_run_saves_repeats_it(tmp_path):
     assert {**recipe_again, "training": {}} == {**recipe, "training": {}}
 
 
+def test_a_token_is_written_nowhere(tmp_path):
+    config, recipe = read_settings([*PATHS, "--push_to_hub", "--hub_token", "hf_secret"])
+    save_settings(tmp_path / "recipe.yaml", config, recipe)
+    assert "secret" not in (tmp_path / "recipe.yaml").read_text() + repr(config) + str(config.to_dict())
+    assert "secret" not in str(config.identity())
+
+
 def test_the_defaults_are_the_papers():
     """Section 3.5.1."""
     config, recipe = read_settings([*PATHS, "--config", str(RECIPES / "paper.yaml")])
@@ -75,11 +90,11 @@ def test_the_defaults_are_the_papers():
         "ema_decay": 0.995,
         "ema_warmup": False,
         "early_stopping_patience": 5,
-        "mixed_precision": "no",
     }
     for settings in (config, TrainingConfig(train_data_dir="pairs", output_dir="run")):
         assert {name: getattr(settings, name) for name in expected} == expected
     assert config.deterministic
+    assert config.mixed_precision == "no"
     schedule = {"num_train_timesteps": 1000, "beta_schedule": "linear", "beta_start": 1e-4, "beta_end": 2e-2}
     assert recipe["scheduler"] == {**schedule, "prediction_type": "epsilon"}
 
@@ -95,7 +110,13 @@ def test_the_defaults_are_the_papers():
         ("learning_rate: 0", "--learning_rate: found 0; expected above 0"),
         ("validation_steps: 0", "--validation_steps: found 0; expected at least 1"),
         ("model: unknown", "--model: found 'unknown'; expected one of biot, cdm_3d"),
-        ("mixed_precision: fp16", "expected one of no, bf16"),
+        ("{model: cnn_plus, snr_gamma: 5.0}", "--snr_gamma: found 5.0; expected 0.0, with --model cnn_plus"),
+        ("{model: tag, conditioning_dropout_prob: 0.1}", "--conditioning_dropout_prob: found 0.1"),
+        ("{model: conditional_mean, prior: run}", "--prior: found 'run'; expected '', with --model conditional_mean"),
+        ("{model: conditional_mean, gradient_checkpointing: true}", "--gradient_checkpointing: found True"),
+        ("lr_warmup_steps: 5", "--lr_warmup_steps: found 5; expected 0, or --lr_scheduler constant_with_warmup"),
+        ("mixed_precision: fp16", "expected one of accelerate, no, bf16"),
+        ("num_validation_samples: 2", "--num_validation_samples: found 2; expected 0, or at least 3"),
         ("num_validation_samples: 0", "--early_stopping_patience 0"),
         ("sede: 1", r"settings \['sede'\]; expected among train_data_dir"),
     ],

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
@@ -47,6 +48,17 @@ def prior(pairs, tmp_path_factory):
     folder = tmp_path_factory.mktemp("prior") / "run"
     Trainer(settings(pairs, folder, model="conditional_mean", learning_rate=1e-2), RECIPE).train()
     return folder
+
+
+def test_dropout_is_the_same_after_a_resume(pairs, tmp_path):
+    recipe = {**RECIPE, "prior": {**RECIPE["prior"], "dropout": 0.5}}
+    config = settings(pairs, tmp_path / "run", model="conditional_mean", max_train_steps=4, checkpointing_steps=2)
+    Trainer(config, recipe).train()
+    whole = (tmp_path / "run" / "log.jsonl").read_text()
+    shutil.rmtree(tmp_path / "run" / "checkpoint-4")
+    torch.rand(7)  # another process has another generator
+    Trainer(replace(config, resume_from_checkpoint="latest"), recipe).train()
+    assert (tmp_path / "run" / "log.jsonl").read_text() == whole
 
 
 def test_both_stages_make_one_pipeline(pairs, prior, tmp_path):

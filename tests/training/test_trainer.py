@@ -1,7 +1,9 @@
 """The trainer in this process: whatever it trains, it stops, resumes, refuses and ends as promised."""
 
+import errno
 import json
 import math
+import multiprocessing
 import os
 import shutil
 import signal
@@ -14,6 +16,7 @@ from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from safetensors.torch import load_file
 
+from eeg2fmri import PairedDataset
 from eeg2fmri.errors import EEG2fMRIError, FileError, InputError
 from eeg2fmri.recipes import SECTIONS, read_recipe
 from eeg2fmri.training import checks
@@ -22,6 +25,7 @@ from eeg2fmri.training.dry_run import dry_run
 from eeg2fmri.training.models import MODELS
 from eeg2fmri.training.objective import denoising_loss
 from eeg2fmri.training.trainer import Trainer
+from eeg2fmri.training.validation import Validator
 
 pytestmark = pytest.mark.usefixtures("accelerate", "toy")
 RECIPE = {name: {} for name in SECTIONS}
@@ -104,13 +108,13 @@ def test_averaged_weights_are_the_first_steps_then_decay_at_a_constant_rate(sett
     assert torch.allclose(trainer.state.ema.shadow_params[0], average)
 
 
-@pytest.mark.parametrize("schedule", ["constant", "linear", "cosine"])
+@pytest.mark.parametrize("schedule", ["constant_with_warmup", "linear", "cosine"])
 def test_the_learning_rate_rises_then_follows_its_schedule(settings, schedule):
     config = replace(settings, lr_scheduler=schedule, lr_warmup_steps=2, max_train_steps=6, learning_rate=0.5)
     state = Trainer(config, RECIPE).state
     rates = [state.optimizer_step()["learning_rate"] for _ in range(6)]
     left = {
-        "constant": [1, 1, 1, 1],
+        "constant_with_warmup": [1, 1, 1, 1],
         "linear": [1, 0.75, 0.5, 0.25],
         "cosine": [(1 + math.cos(math.pi * part / 4)) / 2 for part in range(4)],
     }
@@ -180,6 +184,30 @@ def test_a_signal_stops_after_the_step_and_the_run_continues_as_if_nothing_had_b
     assert torch.equal(first, second)
 
 
+def test_a_signal_to_the_group_does_not_reach_the_workers(settings):
+    state = Trainer(replace(settings, dataloader_num_workers=1), RECIPE).state
+    state.optimizer_step()
+    (worker,) = multiprocessing.active_children()
+    assert os.getpgid(worker.pid) != os.getpgrp()
+
+
+def test_a_validation_that_fails_costs_no_step(settings, monkeypatch):
+    config = replace(settings, checkpointing_steps=3)
+    trainer = Trainer(config, RECIPE)
+    monkeypatch.setattr(trainer, "validate", lambda: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        trainer.train()
+    Trainer(replace(config, resume_from_checkpoint="checkpoint-3"), RECIPE).train()
+    assert [record["step"] for record in log(settings)] == [1, 2, 3, 3, 4, 5, 6, 6]
+
+
+def test_a_validation_run_that_is_too_short_to_be_scored_is_refused_at_once(settings, data):
+    pairs = PairedDataset(data / "pairs", "validation")
+    pairs.runs[0]["num_pairs"] = 2
+    with pytest.raises(InputError, match=r"sub-.*: found a validation run of 2 volumes; expected at least 3"):
+        Validator(None, pairs, settings, torch.device("cpu"), None)
+
+
 def test_it_stops_when_the_ssim_no_longer_improves_also_after_a_resume(settings, monkeypatch):
     config = replace(settings, max_train_steps=100, validation_steps=1, early_stopping_patience=3)
     monkeypatch.setattr(
@@ -202,13 +230,13 @@ def test_a_loss_that_is_no_number_names_step_and_pairs_and_changes_nothing(setti
 
 
 CHANGES = {
+    "lr_warmup_steps": 1,
     "seed": 1,
     "model": "ef_diffusion_without_ciim",
     "train_batch_size": 4,
     "gradient_accumulation_steps": 4,
     "max_train_steps": 8,
     "lr_scheduler": "cosine",
-    "lr_warmup_steps": 1,
     "adam_weight_decay": 0.1,
     "mixed_precision": "bf16",
     "conditioning_dropout_prob": 0.5,
@@ -225,7 +253,7 @@ FINE_TUNING = {"freeze", "lora_rank"}
 
 @pytest.mark.parametrize("name", [f.name for f in fields(TrainingConfig) if not f.metadata.get("free")])
 def test_every_setting_that_matters_is_part_of_a_runs_identity(name):
-    start = {"pretrained_model_name_or_path": "z"} if name in FINE_TUNING else {}
+    start = {"pretrained_model_name_or_path": "z"} if name in FINE_TUNING else {"lr_scheduler": "linear"}
     config = TrainingConfig(train_data_dir="x", output_dir="y", **start)
     other = replace(config, **{name: CHANGES[name] if name in CHANGES else getattr(config, name) / 2})
     assert config.identity() != other.identity()
@@ -264,6 +292,19 @@ def test_a_lost_or_cut_run_of_the_dataset_is_named_before_anything_is_written(se
     assert not os.path.exists(config.output_dir)
 
 
+def test_a_changed_run_of_the_dataset_is_named_by_a_rehearsal_and_a_resume(settings, data, tmp_path):
+    shutil.copytree(data / "pairs", tmp_path / "pairs")
+    config = replace(settings, train_data_dir=str(tmp_path / "pairs"), max_train_steps=2)
+    Trainer(config, RECIPE).train()
+    path = max((tmp_path / "pairs").glob("sub-*.safetensors"))
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    for change in ({"dry_run": True, "output_dir": str(tmp_path / "other")}, {"resume_from_checkpoint": "latest"}):
+        with pytest.raises(FileError, match=rf"{path.name}: .*checksum"):
+            Trainer(replace(config, **change), RECIPE)
+
+
 def test_an_empty_validation_split_is_refused(settings, data, tmp_path):
     shutil.copytree(data / "pairs", tmp_path / "pairs")
     path = tmp_path / "pairs" / "splits" / "default" / "split.json"
@@ -284,6 +325,30 @@ def test_a_disk_without_room_for_the_checkpoints_is_refused(settings, monkeypatc
     monkeypatch.setattr(checks.shutil, "disk_usage", lambda path: usage._replace(free=10))
     with pytest.raises(FileError, match=r"0\.00 GB free; expected .* for 4 checkpoints and the published model"):
         Trainer(settings, RECIPE)
+
+
+@pytest.mark.parametrize(("flag", "expected"), [("accelerate", "bf16"), ("no", "no")])
+def test_the_precision_is_the_launchers_unless_it_is_set(settings, monkeypatch, flag, expected):
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
+    trainer = Trainer(replace(settings, mixed_precision=flag), RECIPE)
+    assert trainer.identity["mixed_precision"] == trainer.accelerator.mixed_precision == expected
+
+
+def test_half_precision_of_the_launcher_is_refused(settings, monkeypatch):
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "fp16")
+    with pytest.raises(InputError, match="--mixed_precision: found 'fp16'"):
+        Trainer(settings, RECIPE)
+
+
+def test_a_disk_that_the_tracker_finds_full_is_a_typed_error(settings, monkeypatch):
+    trainer = Trainer(settings, RECIPE)
+
+    def full(*arguments, **options):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(trainer.accelerator, "log", full)
+    with pytest.raises(FileError, match=r"run/logs: found that it can't be written \(No space left on device\)"):
+        trainer.train()
 
 
 def test_without_a_compiler_torch_compile_is_refused(settings, monkeypatch):
@@ -318,6 +383,24 @@ def test_compiled_steps_are_the_same_and_leave_no_trace_in_names(settings, data,
     AcceleratorState._reset_state(reset_partial_state=True)
     resumed = replace(config, torch_compile=True, max_train_steps=2, resume_from_checkpoint="checkpoint-2")
     assert Trainer(resumed, recipe).state.step == 2
+
+
+def test_what_killed_processes_left_is_removed_at_the_start(settings):
+    """Also after the last save of a run, which no other save follows."""
+    Trainer(settings, RECIPE).train()
+    for name in ("checkpoint-1", "run"):
+        os.mkdir(f"{settings.output_dir}/.{name}.abc.staging")
+    Trainer(replace(settings, resume_from_checkpoint="latest"), RECIPE).train()
+    assert not [name for name in os.listdir(settings.output_dir) if name.endswith(".staging")]
+
+
+def test_a_dry_run_publishes_too(settings, monkeypatch):
+    def refuse(self, folder):
+        raise FileError(folder, found="no room", expected="some", remedy="Make it.")
+
+    monkeypatch.setattr(Regression, "save", refuse)
+    with pytest.raises(FileError, match="no room"):
+        dry_run(settings, RECIPE)
 
 
 def test_a_dry_run_leaves_nothing(settings, tmp_path):

@@ -29,7 +29,17 @@ def test_small_volumes_can_be_scored():
 
 
 @pytest.mark.parametrize(
-    ("scores", "expected"), [([], 0), ([0.5], 0), ([0.5, 0.4, 0.3], 2), ([0.5, 0.5], 1), ([0.1, 0.2], 0)]
+    ("scores", "expected"),
+    [
+        ([], 0),
+        ([0.5], 0),
+        ([0.5, 0.4, 0.3], 2),
+        ([0.5, 0.5], 1),
+        ([0.1, 0.2], 0),
+        ([float("nan"), 0.1], 0),
+        ([0.1, float("nan")], 1),
+        ([float("nan")] * 3, 2),
+    ],
 )
 def test_validations_since_the_best(scores, expected):
     assert validations_without_gain(scores) == expected

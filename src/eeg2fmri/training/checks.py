@@ -161,6 +161,21 @@ def check_processes(accelerator: Accelerator) -> None:
         )
 
 
+def check_batch_statistics(accelerator: Accelerator, model: str) -> None:
+    """Refuse several processes for the model that standardises by a batch's statistics: each would use its part's.
+
+    Raises:
+        InputError: with what to do instead.
+    """
+    if model == "conditional_mean" and accelerator.num_processes > 1:
+        raise InputError(
+            "--num_processes",
+            found=f"{accelerator.num_processes}",
+            expected="1, with --model conditional_mean, which reads the statistics of whole batches",
+            remedy="Train it on one device: it takes minutes.",
+        )
+
+
 def existing_parent(path: Path) -> Path:
     """The nearest folder above `path`, or `path` itself, that exists."""
     path = path.absolute()

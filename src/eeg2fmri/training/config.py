@@ -7,14 +7,17 @@ import math
 from dataclasses import asdict, dataclass, field, fields
 
 from ..errors import InputError
-from .models import FINE_TUNABLE, MODELS
+from .models import DIFFUSION, FINE_TUNABLE, MODELS
 
+AS_LAUNCHED = "accelerate"
+LEAST_SAMPLES = 3  # volumes that have a correlation over time
 TRACKERS = ("tensorboard", "wandb", "trackio", "none")
 
 
 def _setting(group: str, default, text: str, **metadata):
-    """A setting: `group` and `text` are for `--help`. `free`: a resumed run may change it without changing a bit."""
-    return field(default=default, metadata={"group": group, "help": text, **metadata})
+    """A setting: `group` and `text` are for `--help`. `free`: a resumed run may change it without changing a bit.
+    `secret`: it is written nowhere."""
+    return field(default=default, repr="secret" not in metadata, metadata={"group": group, "help": text, **metadata})
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,10 @@ class TrainingConfig:
     max_train_steps: int = _setting("optimization", 30_000, "Optimizer steps.", least=1)
     learning_rate: float = _setting("optimization", 1e-4, "Adam's learning rate, after warm-up.", above=0)
     lr_scheduler: str = _setting(
-        "optimization", "constant", "Schedule of the learning rate.", choices=("constant", "cosine", "linear")
+        "optimization",
+        "constant",
+        "Schedule of the learning rate.",
+        choices=("constant", "constant_with_warmup", "cosine", "linear"),
     )
     lr_warmup_steps: int = _setting("optimization", 0, "Steps over which the learning rate rises from 0.", least=0)
     adam_beta1: float = _setting("optimization", 0.9, "Adam's first decay.", least=0, below=1)
@@ -77,7 +83,11 @@ class TrainingConfig:
         "validation", 256, "Pairs of the validation subjects that the loss is computed on.", free=True, least=1
     )
     num_validation_samples: int = _setting(
-        "validation", 16, "Volumes of a validation run that are generated and scored; 0 is none.", free=True, least=0
+        "validation",
+        16,
+        f"Volumes of a validation run that are generated and scored, {LEAST_SAMPLES} at least; 0 is none.",
+        free=True,
+        least=0,
     )
     validation_inference_steps: int = _setting(
         "validation", 10, "Denoising steps of these volumes.", free=True, least=1
@@ -103,7 +113,20 @@ class TrainingConfig:
     )
     tracker_project_name: str = _setting("logging", "eeg2fmri", "The run's project in the tracker.", free=True)
 
-    mixed_precision: str = _setting("machine", "no", "Precision of forward and backward.", choices=("no", "bf16"))
+    push_to_hub: bool = _setting("publication", False, "Upload what is published to the Hub.", free=True)
+    hub_model_id: str = _setting(
+        "publication", "", "Its repository there; by default named like `output_dir`.", free=True
+    )
+    hub_token: str = _setting(
+        "publication", "", "Token to write there; by default that of `hf auth login`.", free=True, secret=True
+    )
+
+    mixed_precision: str = _setting(
+        "machine",
+        AS_LAUNCHED,
+        f"Precision of forward and backward; {AS_LAUNCHED} is what `accelerate launch` says.",
+        choices=(AS_LAUNCHED, "no", "bf16"),
+    )
     gradient_checkpointing: bool = _setting(
         "machine", False, "Recompute activations in the backward pass to save memory."
     )
@@ -137,22 +160,37 @@ class TrainingConfig:
             if not getattr(self, name):
                 _refuse(name, "", "a path")
         if self.early_stopping_patience and not self.num_validation_samples:
-            _refuse("num_validation_samples", 0, "at least 1, to stop by their SSIM, or --early_stopping_patience 0")
+            _refuse(
+                "num_validation_samples",
+                0,
+                f"at least {LEAST_SAMPLES}, to stop by their SSIM, or --early_stopping_patience 0",
+            )
+        if 0 < self.num_validation_samples < LEAST_SAMPLES:
+            _refuse("num_validation_samples", self.num_validation_samples, f"0, or at least {LEAST_SAMPLES}")
+        if self.lr_scheduler == "constant" and self.lr_warmup_steps:
+            _refuse("lr_warmup_steps", self.lr_warmup_steps, "0, or --lr_scheduler constant_with_warmup")
+        self._check_model()
 
-        self._check_fine_tuning()
-
-    def _check_fine_tuning(self) -> None:
+    def _check_model(self) -> None:
+        """Refuse settings that would mean nothing to the model."""
         if self.pretrained_model_name_or_path and self.model not in FINE_TUNABLE:
             _refuse("model", self.model, f"{' or '.join(FINE_TUNABLE)}, with --pretrained_model_name_or_path")
-        allowed = {"revision": FINE_TUNABLE, "freeze": ("ef_diffusion",), "lora_rank": ("ef_diffusion",)}
+        fine_tuning = {"revision": FINE_TUNABLE, "freeze": ("ef_diffusion",), "lora_rank": ("ef_diffusion",)}
+        diffusion = dict.fromkeys(("conditioning_dropout_prob", "snr_gamma", "prior"), DIFFUSION)
+        checkpointing = {"gradient_checkpointing": tuple(name for name in MODELS if name != "conditional_mean")}
+        allowed = {**fine_tuning, **diffusion, **checkpointing}
         for setting in fields(self):
             value = getattr(self, setting.name)
             if setting.name not in allowed or value == setting.default:
                 continue
-            if not self.pretrained_model_name_or_path:
+            if setting.name in fine_tuning and not self.pretrained_model_name_or_path:
                 _refuse(setting.name, value, f"{setting.default!r}, without --pretrained_model_name_or_path")
             if self.model not in allowed[setting.name]:
                 _refuse(setting.name, value, f"{setting.default!r}, with --model {self.model}")
+
+    def to_dict(self) -> dict:
+        """All settings that may be written."""
+        return {setting.name: getattr(self, setting.name) for setting in fields(self) if setting.repr}
 
     def identity(self, num_processes: int = 1) -> dict:
         """The settings that a resumed run must share with the run that it continues.

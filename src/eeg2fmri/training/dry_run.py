@@ -1,4 +1,4 @@
-"""A rehearsal: a step, a save and a validation in a temporary folder, and what a whole run would take."""
+"""A rehearsal: step, save, validation and publication in a temporary folder, and what a whole run would take."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from .trainer import Trainer
 def dry_run(config: TrainingConfig, recipe: dict[str, dict]) -> str:
     """Rehearse a run with everything that it needs, and leave nothing behind.
 
-    Two optimizer steps, of which the second is timed; one checkpoint, loaded again; one validation with its picture.
+    Two optimizer steps, of which the second is timed; one checkpoint, loaded again; one validation with its
+    picture; the model published.
 
     Returns:
         `str`: parameters, memory, seconds a step, the time of the whole run.
@@ -49,9 +50,10 @@ def dry_run(config: TrainingConfig, recipe: dict[str, dict]) -> str:
             assert checkpoint is not None  # it was saved above
             load_checkpoint(checkpoint, state.bare_network, state.ema, state.optimizer.optimizer, trainer.identity)
         validation, scores = _timed(trainer.validate)
+        sizes = [(parameter.numel(), parameter.requires_grad) for parameter in state.bare_network.parameters()]
+        trainer.publish()
         memory = memory_gigabytes(trainer.accelerator.device)
         trainer.accelerator.wait_for_everyone()
-    sizes = [(parameter.numel(), parameter.requires_grad) for parameter in state.bare_network.parameters()]
     number, trained = sum(size for size, _ in sizes), sum(size for size, is_trained in sizes if is_trained)
     projected = config.max_train_steps * (
         step + validation / config.validation_steps + save / config.checkpointing_steps

@@ -31,10 +31,12 @@ class AdversarialNetwork(nn.Module):
         self.network = network
         self.discriminator = discriminator
 
-    def forward(self, eeg: torch.Tensor, volume: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Predicted volumes `[B, 1, D, H, W]`; the log odds `[B]` that the discriminator gives the measured and the
-        predicted volumes; and those that the generator sees."""
-        predicted = self.network(eeg, return_dict=False)[0]
+    def forward(self, eeg: torch.Tensor, volume: torch.Tensor | None = None) -> tuple[torch.Tensor, ...]:
+        """Predicted volumes `[B, 1, D, H, W]`; where measured ones are given, also the log odds `[B]` that the
+        discriminator gives the measured and the predicted volumes, and those that the generator sees."""
+        (predicted,) = self.network(eeg, return_dict=False)
+        if volume is None:
+            return (predicted,)
         frozen = {name: weight.detach() for name, weight in self.discriminator.named_parameters()}
         return (
             predicted,

@@ -80,11 +80,9 @@ class EFDiffusion:
         noise, _, _ = draw_noise(batch["volume"], seeds, 1)
         self.sampling_scheduler.set_timesteps(num_inference_steps, device=noise.device)
         expected, eeg = self._expected(batch["eeg"])
-        tokens = network.eeg_encoder(eeg, return_dict=False)[0]
         volume, condition = noise, batch.get("condition")
         for timestep in self.sampling_scheduler.timesteps:
-            sample = volume if condition is None else torch.cat([volume, condition], dim=1)
-            predicted = network.unet(sample, timestep, encoder_hidden_states=tokens, return_dict=False)[0]
+            predicted = network(eeg, volume, timestep, condition)
             volume = self.sampling_scheduler.step(predicted.float(), timestep, volume, return_dict=False)[0]
         return volume + expected
 

@@ -108,6 +108,7 @@ def compare(comparison: Comparison) -> str:
     if pipeline.prior is not None:
         for name, settings in (("nothing", {"learning_rate": 4e-3}), ("tuned", {"learning_rate": 1e-3, **published})):
             own = {"train_batch_size": comparison.prior_batch_size, "model": "conditional_mean", **settings}
+            own["mixed_precision"] = "no"
             _train(_settings(comparison, pairs, f"prior-{name}", own), recipe if name == "nothing" else _empty())
     rows = []
     for start in starts(published, pipeline.prior is not None):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import asdict, fields
+from dataclasses import fields
 from pathlib import Path
 
 import yaml
@@ -74,6 +74,6 @@ def read_settings(
 
 def save_settings(path: Path, config: TrainingConfig, recipe: dict[str, dict]) -> None:
     """Write a recipe that repeats this run: `--config` reads it."""
-    settings = {name: value for name, value in asdict(config).items() if name != "resume_from_checkpoint"}
+    settings = {name: value for name, value in config.to_dict().items() if name != "resume_from_checkpoint"}
     with publish_file(path) as staged:
         staged.write_text(yaml.safe_dump({**recipe, "training": settings}, sort_keys=False), encoding="utf-8")

@@ -21,7 +21,8 @@ class TrainableModel(Protocol):
 
     `batch` is what the paired dataset gives: `eeg [B, C, electrode, frequency, window]`, `volume [B, 1, D, H, W]` and,
     in mode `change`, `condition [B, 1, D, H, W]`. `seeds` has one seed for every pair, from which alone everything
-    random about the pair is drawn. `network` is the model's own, possibly wrapped for several devices.
+    random about the pair is drawn. `network` is the model's own, possibly wrapped or sharded over several devices:
+    only the whole of it can be called.
     """
 
     network: torch.nn.Module
@@ -79,6 +80,8 @@ def _without_ciim_and_epg(config, recipe, dataset) -> TrainableModel:
 # Those that start from `--pretrained_model_name_or_path`. A published ablation is fine-tuned as `ef_diffusion`: its
 # architecture comes with it.
 FINE_TUNABLE = ("conditional_mean", "ef_diffusion")
+
+DIFFUSION = ("cdm_3d", "ef_diffusion", "ef_diffusion_without_ciim", "ef_diffusion_without_ciim_and_epg")
 
 
 def _cnn_plus(config, recipe, dataset) -> TrainableModel:

@@ -41,7 +41,7 @@ class DenoisingNetwork(nn.Module):
         Args:
             eeg (`torch.Tensor` of shape `[B, C, electrode, frequency, window]`).
             noisy_volume (`torch.Tensor` of shape `[B, 1, D, H, W]`).
-            timesteps (`torch.Tensor` of shape `[B]`).
+            timesteps (`torch.Tensor` of shape `[B]` or `[]`).
             condition (`torch.Tensor` of shape `[B, 1, D, H, W]`, *optional*): the mean volume.
             keep (boolean `torch.Tensor` of shape `[B]`, *optional*): where it is false the EEG tokens are zeroed.
         """

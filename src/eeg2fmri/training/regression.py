@@ -55,13 +55,13 @@ class Regression:
 
     def loss(self, network: nn.Module, batch: dict[str, torch.Tensor], seeds: list[int]) -> torch.Tensor:
         """Nothing is drawn."""
-        return (network(batch["eeg"]) - batch["volume"]).float().square().flatten(1).mean(1)
+        return (network(batch["eeg"])[0] - batch["volume"]).float().square().flatten(1).mean(1)
 
     def predict(
         self, network: nn.Module, batch: dict[str, torch.Tensor], seeds: list[int], num_inference_steps: int
     ) -> torch.Tensor:
         """The volume that the network expects: the same in any number of steps."""
-        return network.network(batch["eeg"], return_dict=False)[0]
+        return network(batch["eeg"])[0]
 
     def save(self, folder: Path) -> None:
         """A pipeline in the layout of a Hub repository, with the network alone."""
@@ -74,8 +74,8 @@ class _Alone(nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(self, eeg: torch.Tensor) -> torch.Tensor:
-        return self.network(eeg, return_dict=False)[0]
+    def forward(self, eeg: torch.Tensor) -> tuple[torch.Tensor]:
+        return self.network(eeg, return_dict=False)
 
 
 class TAG(Regression):
@@ -114,7 +114,8 @@ class _WithVolumeEncoder(nn.Module):
         self.network = network
         self.volume_encoder = volume_encoder
 
-    def forward(self, eeg: torch.Tensor, volume: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Predicted volumes, the EEG's codes, the measured volumes' codes."""
+    def forward(self, eeg: torch.Tensor, volume: torch.Tensor | None = None) -> tuple[torch.Tensor, ...]:
+        """Predicted volumes, the EEG's codes, and the measured volumes' codes where these are given."""
         code, graph = self.network.encode(eeg)
-        return self.network.decode(code, graph), code, self.volume_encoder(volume)
+        predicted = self.network.decode(code, graph), code
+        return predicted if volume is None else (*predicted, self.volume_encoder(volume))

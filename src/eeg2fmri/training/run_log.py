@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import logging
 import os
 import resource
 import sys
-from dataclasses import asdict
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -70,12 +71,29 @@ class LogFile:
                 if durable:
                     os.fsync(file.fileno())
         except OSError as error:
-            raise FileError(
-                self.path,
-                found=f"that it can't be written ({error.strerror})",
-                expected="a writable place with enough room",
-                remedy="Make room, then continue with --resume_from_checkpoint latest.",
-            ) from error
+            raise _unwritable(self.path, error) from error
+
+
+def _unwritable(path: Path, error: OSError) -> FileError:
+    return FileError(
+        path,
+        found=f"that it can't be written ({error.strerror or error})",
+        expected="a writable place with enough room",
+        remedy="Make room, then continue with --resume_from_checkpoint latest.",
+    )
+
+
+@contextlib.contextmanager
+def writing_tracker(accelerator: Accelerator) -> Iterator[None]:
+    """A context for the tracker's calls, whose files fill a disk like others.
+
+    Raises:
+        FileError: when the tracker can't write.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise _unwritable(Path(accelerator.logging_dir), error) from error
 
 
 def check_tracker(name: str) -> None:
@@ -97,16 +115,18 @@ def start_tracker(accelerator: Accelerator, config: TrainingConfig, step: int) -
     """Start the tracker; points after `step`, which a resumed run computes again, are purged from TensorBoard."""
     if config.report_to != "none":
         options = {"tensorboard": {"purge_step": step + 1}} if step and config.report_to == "tensorboard" else {}
-        accelerator.init_trackers(config.tracker_project_name, config=asdict(config), init_kwargs=options)
+        with writing_tracker(accelerator):
+            accelerator.init_trackers(config.tracker_project_name, config=config.to_dict(), init_kwargs=options)
 
 
 def track_picture(accelerator: Accelerator, picture: np.ndarray, step: int) -> None:
     """Show a picture `[height, width, 3]` in the trackers that take pictures."""
-    for tracker in accelerator.trackers:
-        if tracker.name == "tensorboard":
-            tracker.log_images({"validation": picture[None]}, step=step, dataformats="NHWC")
-        elif tracker.name == "wandb":
-            tracker.log_images({"validation": [picture]}, step=step)
+    with writing_tracker(accelerator):
+        for tracker in accelerator.trackers:
+            if tracker.name == "tensorboard":
+                tracker.log_images({"validation": picture[None]}, step=step, dataformats="NHWC")
+            elif tracker.name == "wandb":
+                tracker.log_images({"validation": [picture]}, step=step)
 
 
 def progress_bar(accelerator: Accelerator, config: TrainingConfig, step: int) -> tqdm:

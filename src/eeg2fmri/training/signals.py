@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from types import FrameType
 from typing import Any
@@ -35,3 +36,12 @@ class StopRequest:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
         self._previous = {}
+
+
+def leave_process_group(worker: int) -> None:
+    """Keep signals to the trainer's process group, as Ctrl-C is, from a data-loading worker: the last step needs it.
+
+    Args:
+        worker (`int`): its number, which `torch.utils.data.DataLoader` gives.
+    """
+    os.setpgrp()

@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import torch
 from accelerate import Accelerator
@@ -18,12 +19,14 @@ from torch.utils.data import DataLoader
 
 from ..data.paired_dataset import PairedDataset
 from ..errors import EEG2fMRIError
+from ..randomness import seed_for
 from .checkpoint import find_checkpoint, load_checkpoint, save_checkpoint
 from .checks import pair_name
 from .config import TrainingConfig
 from .data_order import StepBatchSampler
 from .models import TrainableModel
 from .objective import pair_seeds
+from .signals import leave_process_group
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +72,7 @@ class TrainingState:
         self.ema.to(accelerator.device)
         self.step = self._resume()
         schedule = get_scheduler(
-            "constant_with_warmup" if config.lr_scheduler == "constant" else config.lr_scheduler,
+            config.lr_scheduler,
             optimizer,
             num_warmup_steps=config.lr_warmup_steps,
             num_training_steps=config.max_train_steps,
@@ -94,7 +97,8 @@ class TrainingState:
         """All forward passes of one optimizer step; returns its loss over all devices, and more to log.
 
         Raises:
-            EEG2fMRIError: when loss or gradient are not finite, naming the pairs; the weights are as before.
+            EEG2fMRIError: when loss or gradient are not finite, naming the pairs of all devices; the weights are as
+                before.
         """
         config, accelerator, started = self.config, self.accelerator, time.perf_counter()
         self.network.train()
@@ -108,7 +112,10 @@ class TrainingState:
                 batch = {name: tensor.to(accelerator.device) for name, tensor in batch.items()}
                 first_row = accelerator.process_index * config.train_batch_size
                 rows = range(first_row, first_row + config.train_batch_size)
-                seeds = pair_seeds(config.seed, "noise", self.step * config.gradient_accumulation_steps + i, rows)
+                forward_pass = self.step * config.gradient_accumulation_steps + i
+                seeds = pair_seeds(config.seed, "noise", forward_pass, rows)
+                # Dropout draws from the process's generator, whose state no checkpoint holds.
+                torch.manual_seed(seed_for(config.seed, "forward", forward_pass, accelerator.process_index))
                 with accelerator.autocast():
                     loss = self.model.loss(self.network, batch, seeds)
                 accelerator.backward(loss.mean())
@@ -118,7 +125,8 @@ class TrainingState:
                     norm = float(accelerator.clip_grad_norm_(self.network.parameters(), config.max_grad_norm))
                     means = torch.stack([loss.mean() for loss in losses])
                     mean_loss = accelerator.reduce(means.mean(), reduction="mean").item()
-                    self._check_finite(mean_loss, norm, torch.cat(losses), indices)
+                    if not (math.isfinite(mean_loss) and math.isfinite(norm)):
+                        self._refuse_step(mean_loss, norm, torch.cat(losses), indices)
                 self.optimizer.step()
                 self.optimizer.zero_grad()
         self.ema.step(self.bare_network.parameters())
@@ -163,7 +171,13 @@ class TrainingState:
             num_processes=accelerator.num_processes,
         )
         # Whole batches at once, which the dataset reads faster than item by item.
-        loader = DataLoader(self.dataset, sampler=sampler, batch_size=None, num_workers=config.dataloader_num_workers)
+        loader = DataLoader(
+            self.dataset,
+            sampler=sampler,
+            batch_size=None,
+            num_workers=config.dataloader_num_workers,
+            worker_init_fn=leave_process_group,
+        )
         return zip(sampler, loader, strict=True)
 
     def _resume(self) -> int:
@@ -175,11 +189,10 @@ class TrainingState:
             return 0
         return load_checkpoint(path, self.bare_network, self.ema, self.optimizer.optimizer, self.identity)
 
-    def _check_finite(self, loss: float, gradient_norm: float, losses: torch.Tensor, indices: list[int]) -> None:
-        if math.isfinite(loss) and math.isfinite(gradient_norm):
-            return
-        damaged = [i for i, finite in zip(indices, losses.isfinite().tolist(), strict=True) if not finite]
-        names = [pair_name(self.dataset, index) for index in damaged or indices]
+    def _refuse_step(self, loss: float, gradient_norm: float, losses: torch.Tensor, indices: list[int]) -> NoReturn:
+        finite, number = self.accelerator.gather((losses.isfinite(), torch.tensor(indices, device=losses.device)))
+        damaged = number[~finite].tolist()
+        names = [pair_name(self.dataset, index) for index in damaged or number.tolist()]
         kind = (
             "a loss that is not finite" if damaged else f"a gradient of norm {gradient_norm} at a loss of {loss:.3g}"
         )

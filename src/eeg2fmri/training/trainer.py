@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import os
 import signal
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import ProjectConfiguration
+from accelerate.utils import ProjectConfiguration, broadcast_object_list
 
 from ..data.leaks import training_record
-from ..files import publish_contents
+from ..files import publish_contents, remove_leftovers
 from ..hub import write_training_record
 from ..randomness import seed_for
 from ..recipes import MODEL_SECTIONS
 from .checks import (
+    check_batch_statistics,
     check_compiler,
     check_place,
     check_prior,
@@ -25,16 +26,25 @@ from .checks import (
     dataset_identity,
     open_datasets,
 )
-from .config import TrainingConfig
+from .config import AS_LAUNCHED, TrainingConfig
 from .fine_tuning import base_model, check_held_out, earlier_training
 from .flags import save_settings
 from .folder_lock import FolderLock
 from .models import MODELS
 from .picture import draw_samples
-from .run_log import LogFile, check_tracker, memory_gigabytes, progress_bar, start_tracker, track_picture
+from .run_log import (
+    LogFile,
+    check_tracker,
+    memory_gigabytes,
+    progress_bar,
+    start_tracker,
+    track_picture,
+    writing_tracker,
+)
 from .scores import sample_scores
 from .signals import StopRequest
 from .state import TrainingState
+from .upload import CARD_NAME, check_upload, make_repository, model_card, upload
 from .validation import Validator, validations_without_gain
 from .weights import averaged_weights, models_with
 
@@ -47,11 +57,13 @@ class TrainingEnd:
         step (`int`): optimizer steps done.
         message (`str`): why it ended, where the result is, what to do now.
         exit_code (`int`): 0 when a model was published, 128 + the signal's number when the run is to be continued.
+        files (`list[str]`): what was published, by the process that did.
     """
 
     step: int
     message: str
     exit_code: int = 0
+    files: list[str] = field(default_factory=list)
 
 
 class Trainer:
@@ -66,10 +78,11 @@ class Trainer:
     """
 
     def __init__(self, config: TrainingConfig, recipe: dict[str, dict]):
-        self.config, self.recipe = config, recipe
+        self.recipe = recipe
         self.output_dir = Path(config.output_dir)
         self.log_file = LogFile(self.output_dir / "log.jsonl")
         check_tracker(config.report_to)
+        check_upload(config)
         self.dataset, validation_dataset = open_datasets(config.train_data_dir, config.data_split, recipe)
         if config.deterministic:
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -78,12 +91,13 @@ class Trainer:
         if config.torch_compile:
             check_compiler()
         self.accelerator = Accelerator(
-            mixed_precision=config.mixed_precision,
+            mixed_precision=None if config.mixed_precision == AS_LAUNCHED else config.mixed_precision,
             dynamo_backend="inductor" if config.torch_compile else None,
             gradient_accumulation_steps=config.gradient_accumulation_steps,
             log_with=None if config.report_to == "none" else config.report_to,
             project_config=ProjectConfiguration(str(self.output_dir), logging_dir=str(self.output_dir / "logs")),
         )
+        self.config = config = replace(config, mixed_precision=self.accelerator.mixed_precision)
         torch.manual_seed(seed_for(config.seed, "weights"))
         data = dataset_identity(self.dataset, config.data_split)
         if config.prior:
@@ -95,6 +109,7 @@ class Trainer:
         check_place(config, self.model.network)
         check_sharding(self.accelerator)
         check_processes(self.accelerator)
+        check_batch_statistics(self.accelerator, config.model)
         self.lock = FolderLock(self.output_dir) if self.accelerator.is_main_process else None
         if config.gradient_checkpointing:
             self.model.enable_gradient_checkpointing()
@@ -105,9 +120,13 @@ class Trainer:
             **data,
         }
         self.state = TrainingState(config, self.model, self.dataset, self.accelerator, self.identity)
+        if (self.state.step or config.dry_run) and self.accelerator.is_local_main_process:
+            self.dataset.verify()
+            validation_dataset.verify()
         self.validator = Validator(
             self.model, validation_dataset, config, self.accelerator.device, self.accelerator.autocast
         )
+        self._repository = ""  # on the Hub, of the process that uploads
         self._validations = [r for r in self.log_file.read(self.state.step) if "validation_loss" in r]
 
     def train(self) -> TrainingEnd:
@@ -130,19 +149,28 @@ class Trainer:
                     progress.update()
                     progress.set_postfix({name: f"{value:.3g}" for name, value in {**record, **self._usage()}.items()})
                     signal_number = self._agree(stop.received)
+                    if self.state.step % config.checkpointing_steps == 0:
+                        self._save()  # first, since a resumed run makes up a validation that failed
                     if self._validation_due() and not signal_number:
                         self._log_validation()
                         signal_number = self._agree(stop.received)
-                    if signal_number or self.state.step % config.checkpointing_steps == 0:
-                        self._save()
                     if signal_number:
+                        self._save()
                         break
             self.accelerator.wait_for_everyone()
-            return self._stopped(signal_number) if signal_number else self._publish()
+            if signal_number:
+                return self._stopped(signal_number)
+            end = self.publish()
+            if self._repository:
+                upload(config, self._repository, end.files)
+            return end
         finally:
-            self.accelerator.end_training()
-            if self.lock:
-                self.lock.release()
+            try:
+                with writing_tracker(self.accelerator):
+                    self.accelerator.end_training()
+            finally:
+                if self.lock:
+                    self.lock.release()
 
     def validate(self) -> dict[str, float]:
         """Losses of the averaged weights and, if asked for, scores and a picture of generated volumes."""
@@ -167,15 +195,18 @@ class Trainer:
     def _start(self) -> None:
         self.accelerator.wait_for_everyone()  # all have read before one rewrites
         if self.accelerator.is_main_process:
+            remove_leftovers(self.output_dir, "*")
             self.log_file.truncate(self.state.step)
             save_settings(self.output_dir / "recipe.yaml", self.config, self.recipe)
+            if self.config.push_to_hub:
+                self._repository = make_repository(self.config)
         start_tracker(self.accelerator, self.config, self.state.step)
 
     def _validation_due(self) -> bool:
         return self.state.step > 0 and self.state.step % self.config.validation_steps == 0
 
     def _log_validation(self) -> None:
-        record = self.validate()
+        record, *_ = broadcast_object_list([self.validate()])  # all stop by the same scores
         self._validations.append({"step": self.state.step, **record})
         self._log(record)
 
@@ -199,14 +230,15 @@ class Trainer:
         """What seed and step determine goes to the log; the tracker also gets what this machine makes of it."""
         if self.accelerator.is_main_process:
             self.log_file.append({"step": self.state.step, **record})
-        self.accelerator.log({**record, **self._usage()}, step=self.state.step)
+        with writing_tracker(self.accelerator):
+            self.accelerator.log({**record, **self._usage()}, step=self.state.step)
 
     def _stopped(self, signal_number: int) -> TrainingEnd:
         step, name = self.state.step, signal.Signals(signal_number).name
         message = f"{name}: stopped after step {step} and saved; continue with --resume_from_checkpoint latest."
         return TrainingEnd(step, message, 128 + signal_number)
 
-    def _publish(self) -> TrainingEnd:
+    def publish(self) -> TrainingEnd:
         """Save the model with the averaged weights: its files appear in the output folder at the very end."""
         config, step = self.config, self.state.step
         finished = step == config.max_train_steps
@@ -230,4 +262,7 @@ class Trainer:
         with publish_contents(self.output_dir, last=self.model.published_index) as folder:
             self.model.save(folder)
             write_training_record(folder, history)
-        return end
+            if config.push_to_hub:
+                (folder / CARD_NAME).write_text(model_card(config, history), encoding="utf-8")
+            files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+        return replace(end, files=files)

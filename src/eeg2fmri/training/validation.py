@@ -9,7 +9,8 @@ import numpy as np
 import torch
 
 from ..data.paired_dataset import PairedDataset
-from .config import TrainingConfig
+from ..errors import InputError
+from .config import LEAST_SAMPLES, TrainingConfig
 from .models import TrainableModel
 from .objective import pair_seeds
 
@@ -25,6 +26,9 @@ class Validator:
         config ([`TrainingConfig`]): how many.
         device (`torch.device`): where the network is.
         autocast: a context for the forward passes.
+
+    Raises:
+        InputError: when the run to generate has too few volumes.
     """
 
     def __init__(
@@ -40,6 +44,13 @@ class Validator:
         self.pairs = _spread(min(config.num_validation_pairs, len(dataset)), len(dataset))
         # One run, in order, so that a correlation over time means something.
         first_run = dataset.runs[0]["num_pairs"]
+        if config.num_validation_samples and first_run < LEAST_SAMPLES:
+            raise InputError(
+                dataset.runs[0]["name"],
+                found=f"a validation run of {first_run} volumes",
+                expected=f"at least {LEAST_SAMPLES}, to be scored over time",
+                remedy="Validate on another subject, or with --num_validation_samples 0 --early_stopping_patience 0.",
+            )
         self.samples = _spread(min(config.num_validation_samples, first_run), first_run)
 
     @torch.no_grad()
@@ -94,5 +105,5 @@ def _spread(count: int, total: int) -> list[int]:
 
 
 def validations_without_gain(scores: list[float]) -> int:
-    """How many validations have passed since the best one."""
-    return len(scores) - 1 - int(np.argmax(scores)) if scores else 0
+    """How many validations have passed since the best one; one without a score is worse than any."""
+    return len(scores) - 1 - int(np.argmax(np.nan_to_num(scores, nan=-np.inf))) if scores else 0
