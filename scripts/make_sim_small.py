@@ -72,7 +72,7 @@ def evaluate(eeg2fmri: list, published: Path, pairs: Path, scores: Path) -> None
     """Score it on the first eight of the test subjects, and write the table into README and card."""
     documents = [ROOT / "README.md", ROOT / "model_cards" / f"{NAME}.md"]
     cards = [word for path in documents for word in ("--card", path)]
-    amount = ["--data-split", "eight", "--protocol", "quick", "--samples", 32, "--steps", STEPS, "--dtype", "bfloat16"]
+    amount = ["--data-split", "eight", "--protocol", "quick", "--samples", 32, "--dtype", "bfloat16"]
     step(scores, [*eeg2fmri, "evaluate", published, pairs, *amount, *cards, "--output", scores])
     shutil.copyfile(scores / "results.json", ROOT / "model_cards" / f"{NAME}.results.json")
 

@@ -72,6 +72,11 @@ def test_without_a_token_it_is_refused_before_training(config, recipe, monkeypat
     assert not list(tmp_path.iterdir())
 
 
+def test_what_starts_from_a_folder_of_this_machine_is_not_uploaded(config, recipe, tmp_path):
+    with pytest.raises(InputError, match=r"--push_to_hub: found a start from the folder .*Push that pipeline first"):
+        Trainer(replace(config, pretrained_model_name_or_path=str(tmp_path)), recipe)
+
+
 def test_an_upload_that_fails_leaves_the_model(config, recipe, monkeypatch, tmp_path):
     def fail(**options):
         raise ConnectionError("unreachable")

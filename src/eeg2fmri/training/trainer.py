@@ -146,8 +146,9 @@ class Trainer:
                 while self.state.step < config.max_train_steps and not self._stalled():
                     record = self.state.optimizer_step()
                     self._log(record)
+                    shown = {name: f"{value:.3g}" for name, value in {**record, **self._usage()}.items()}
+                    progress.set_postfix(shown, refresh=False)  # a log file gets a line as seldom as the bar says
                     progress.update()
-                    progress.set_postfix({name: f"{value:.3g}" for name, value in {**record, **self._usage()}.items()})
                     signal_number = self._agree(stop.received)
                     if self.state.step % config.checkpointing_steps == 0:
                         self._save()  # first, since a resumed run makes up a validation that failed

@@ -16,12 +16,22 @@ CARD_NAME = "README.md"
 
 
 def check_upload(config: TrainingConfig) -> None:
-    """Refuse `--push_to_hub` without a token.
+    """Refuse `--push_to_hub` without a token, and of what starts from a pipeline that others can't find.
 
     Raises:
-        InputError: with how to give one.
+        InputError: with how to give one, or where to start from.
     """
-    if config.push_to_hub and not _token(config):
+    if not config.push_to_hub:
+        return
+    start = config.pretrained_model_name_or_path
+    if start and Path(start).is_dir():
+        raise InputError(
+            "--push_to_hub",
+            found=f"a start from the folder {start}, which the training record would name",
+            expected="a start from the Hub or from an embedded pipeline",
+            remedy="Push that pipeline first, and start from its id.",
+        )
+    if not _token(config):
         raise InputError(
             "--push_to_hub",
             found="no token of the Hub",
