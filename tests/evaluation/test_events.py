@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from eeg2fmri.errors import FileError
-from eeg2fmri.evaluation.events import find_events, task_regressors
+from eeg2fmri.evaluation.events import task_regressors
+from eeg2fmri.recordings.sidecars import sidecars_of
 
 TIMES = np.arange(320.0)
 BLOCKS = "onset\tduration\ttrial_type\n" + "".join(f"{20 * i}\t20\t{('Rest', 'Task')[i % 2]}\n" for i in range(16))
@@ -15,29 +16,10 @@ def table(folder, text):
     return folder / "events.tsv"
 
 
-def test_the_nearest_table_that_names_no_other_run_is_taken(tmp_path):
-    func = tmp_path / "sub-01" / "ses-1" / "func"
-    func.mkdir(parents=True)
-    bold = func / "sub-01_ses-1_task-a_run-02_bold.nii.gz"
-    assert find_events(bold, tmp_path) is None
-    paths = [
-        tmp_path / "task-a_events.tsv",
-        tmp_path / "task-a_run-02_events.tsv",
-        tmp_path / "sub-01" / "sub-01_task-a_events.tsv",
-        func / "sub-01_ses-1_task-a_run-02_events.tsv",
-    ]
-    for other in (tmp_path / "task-b_events.tsv", tmp_path / "task-a_run-01_events.tsv"):
-        other.touch()
-    assert find_events(bold, tmp_path) is None
-    for path in paths:
-        path.touch()
-        assert find_events(bold, tmp_path) == path
-    assert find_events(bold, tmp_path / "elsewhere") == paths[-1]
-
-
 def test_the_real_tables_of_xp2_are_found_at_the_root_and_their_rest_is_none(shared_data):
     root = shared_data / "sidecars" / "ds002338"
-    found = find_events(root / "sub-xp201" / "func" / "sub-xp201_task-MIpost_bold.nii.gz", root)
+    bold = root / "sub-xp201" / "func" / "sub-xp201_task-MIpost_bold.nii.gz"
+    *_, found = sidecars_of(bold, "events", ".tsv")
     assert found == root / "task-MIpost_events.tsv"
     regressors = task_regressors(found, TIMES)
     assert regressors.shape == (320, 2)  # one condition and its derivative

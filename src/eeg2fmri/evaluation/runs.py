@@ -22,7 +22,8 @@ from ..processing.filters import brain_mask, remove_drift
 from ..processing.grids import resample, resize_through_dct
 from ..recordings.bold import BOLDRun, read_bold
 from ..recordings.eeg import read_eeg
-from .events import find_events, task_regressors
+from ..recordings.sidecars import sidecars_of
+from .events import task_regressors
 from .regions import find_regions, grey_matter
 
 NUM_CALIBRATION_VOLUMES = 30
@@ -51,7 +52,6 @@ class DatasetRun:
         self.eeg_processor = dataset.eeg_processor
         self._volume_processor = dataset.volume_processor
         self._pairs = dataset.folder / entry["file"]
-        self._root = root
         self._eeg, self._bold = (_find(root, entry[kind]) for kind in ("eeg", "bold"))
         self._truth = _truth_stem(root, self.name)
         self.indices = np.asarray(entry["volumes"])
@@ -137,8 +137,8 @@ class DatasetRun:
         Raises:
             FileError: when the events can't be read.
         """
-        table = find_events(self._bold, self._root)
-        regressors = None if table is None else task_regressors(table, self.repetition_time * self.indices)
+        tables = sidecars_of(self._bold, "events", ".tsv")  # the last is the most specific
+        regressors = task_regressors(tables[-1], self.repetition_time * self.indices) if tables else None
         return None if regressors is None else remove_drift(regressors, self.repetition_time, HIGH_PASS)
 
     def _check_measurement(self) -> None:
