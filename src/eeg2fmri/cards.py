@@ -86,7 +86,7 @@ def _metadata(results: dict) -> ModelCardData:
             dataset_split="test",
             metric_type=score,
             metric_name=score if row == "model" else f"{score}, control: {rows[row]['title']}",
-            metric_value=round(rows[row]["scores"][score]["mean"], 4),
+            metric_value=float(f"{rows[row]['scores'][score]['mean']:.4g}"),
         )
         for row, score in shown
         if rows[row]["scores"].get(score) is not None

@@ -65,7 +65,7 @@ def other_cells(row: dict) -> dict[str, str]:
     """The columns that are no mean over subjects."""
     null, share, ridge = row["null"], row["share_of_oracle"], row["beyond_ridge"]
     return {
-        "p, EEG shifted": NONE if null is None else f"{null['p']:.3f}",
+        "p, shifted in time": NONE if null is None else f"{null['p']:.3f}",
         "95 % of shifts": NONE if null is None else f"{null['percentile_95']:.3f}",
         "r beyond ridge": cell(ridge),
         "net r beyond ridge": cell(row["net_beyond_ridge"]),
@@ -77,11 +77,11 @@ def other_cells(row: dict) -> dict[str, str]:
 
 def markdown(report: dict) -> str:
     """The verdict and a short table, for a model card."""
-    titles = ["row", *(TITLES[score] for score in CARD_COLUMNS), "p, EEG shifted"]
+    titles = ["row", *(TITLES[score] for score in CARD_COLUMNS), "p, shifted in time"]
     lines = [f"**{report['verdict']['headline']}**", "", line(titles), line(["---"] * len(titles))]
     for row in report["rows"].values():
         cells = [cell(row["scores"][score]) for score in CARD_COLUMNS]
-        lines.append(line([row["title"], *cells, other_cells(row)["p, EEG shifted"]]))
+        lines.append(line([row["title"], *cells, other_cells(row)["p, shifted in time"]]))
     return "\n".join([*lines, "", f"{subjects_of(report['dataset'])}."])
 
 
