@@ -28,11 +28,11 @@ class TrainingConfig:
         InputError: for a value that can't be, naming it.
     """
 
-    train_data_dir: str = _setting("data", "", "Paired dataset made by `eeg2fmri prepare`.", free=True)
+    train_data_dir: str = _setting("data", "", "Paired dataset made by `eeg2fmri prepare`; needed.", free=True)
     data_split: str = _setting(
         "data", "default", "Named split of the dataset, as `prepare` and `eeg2fmri split` make them.", free=True
     )
-    output_dir: str = _setting("data", "", "Where checkpoints, log and the trained model go.", free=True)
+    output_dir: str = _setting("data", "", "Where checkpoints, log and the trained model go; needed.", free=True)
     dataloader_num_workers: int = _setting("data", 0, "Processes that load pairs; 0 is this one.", free=True, least=0)
 
     model: str = _setting("model", "ef_diffusion", "What is trained.", choices=MODELS)
@@ -135,7 +135,7 @@ class TrainingConfig:
         "machine", False, "Only deterministic kernels (the paper's cuDNN setting): the same bits on the same machine."
     )
     dry_run: bool = _setting(
-        "machine", False, "One step, one save, one validation; prints what they take, leaves nothing.", free=True
+        "machine", False, "Two steps and all that follows them; prints what they take, and leaves nothing.", free=True
     )
 
     def __post_init__(self) -> None:

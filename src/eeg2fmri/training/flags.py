@@ -31,7 +31,7 @@ def make_parser(description: str | None = None) -> argparse.ArgumentParser:
         name = setting.metadata["group"]
         if name not in groups:
             groups[name] = parser.add_argument_group(name)
-        text = f"{setting.metadata['help']} Default: {setting.default!r}."
+        text = setting.metadata["help"] + (f" Default: {setting.default!r}." if setting.default != "" else "")
         if isinstance(setting.default, bool):
             groups[name].add_argument(f"--{setting.name}", action=argparse.BooleanOptionalAction, help=text)
             continue
