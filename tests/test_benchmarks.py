@@ -101,7 +101,7 @@ class TestTraining:
     def test_a_missing_monai_is_one_clear_line(self, networks, monkeypatch):
         monkeypatch.setitem(sys.modules, "einops", None)
         monai = peers.PEERS["MONAI DiffusionModelUNet"]
-        with pytest.raises(InputError, match=r"eeg2fmri\[bench\]"):
+        with pytest.raises(InputError, match=r"\.\[bench\]"):
             monai.build(networks[1], (16, 32))
 
     def test_a_size_that_no_peer_can_have_is_refused(self):

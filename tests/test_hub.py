@@ -158,7 +158,14 @@ def test_the_command_line_takes_a_hub_id_of_a_regression_pipeline(tmp_path):
 
 def test_pipelines_and_adapters_come_with_the_record_of_their_training(pipe, tmp_path):
     """Without it, nothing keeps them from being tested on whom they were trained on."""
-    record = {"training_subjects": ["sub-1"], "training_runs": [], "dataset_runs": [], "earlier_training": []}
+    record = {
+        "training_subjects": ["sub-1"],
+        "training_runs": {},
+        "validation_subjects": ["sub-2"],
+        "validation_runs": {},
+        "dataset_runs": [],
+        "earlier_training": [],
+    }
     save_for_hub(pipe, tmp_path / "plain")
     save_for_hub(pipe, tmp_path / "trained")
     write_training_record(tmp_path / "trained", record)

@@ -28,6 +28,7 @@ def written(run, folder, pad, dropped):
     onsets = np.delete(run.volume_onsets, dropped)
     markers = [BrainVisionMarker("Response", "R128", round((onset + pad) * rate)) for onset in onsets]
     eeg = folder / "sub-001/eeg/sub-001_task-rest_eeg.vhdr"
+    eeg.with_suffix(".json").unlink()  # of the recording before it was padded
     write_brainvision(eeg, np.hstack([front, run.eeg]), run.electrodes, rate, markers, "FCz")
     return RunFiles("001", "sub-001_task-rest", eeg, folder / "sub-001/func/sub-001_task-rest_bold.nii.gz")
 
