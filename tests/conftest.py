@@ -15,7 +15,18 @@ tqdm.tqdm.monitor_interval = 0  # no thread that a fork would lose
 if "PYTEST_XDIST_WORKER" in os.environ:  # before torch is imported: threads of several processes wait for each other
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+DEFAULT_TIMEOUT = 300  # of pyproject.toml
 REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Those that are given more time come first: at the end, processes then share out short ones."""
+
+    def seconds(item: pytest.Item) -> float:
+        own = item.get_closest_marker("timeout")
+        return own.args[0] if own else DEFAULT_TIMEOUT
+
+    items.sort(key=seconds, reverse=True)
 
 
 @pytest.fixture(scope="session")

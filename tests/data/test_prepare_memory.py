@@ -17,7 +17,7 @@ print(os.waitstatus_to_exitcode(status), used.ru_maxrss)
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(600)
 def test_two_subjects_of_noddi_s_size_stay_under_two_gigabytes(tmp_path):
     tree = simulate_dataset(tmp_path / "noddi", preset="noddi", num_subjects=2)
     prepare = [sys.executable, "-m", "eeg2fmri.cli", "prepare", tree, "--layout", "noddi", "--test-subjects", "0"]

@@ -123,7 +123,7 @@ def test_a_wrong_onset_would_show(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     ("preset", "num_volumes", "num_runs", "export"),
     [

@@ -277,6 +277,7 @@ def test_the_table_says_what_was_scored():
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_the_comparison_from_recordings_to_table(published, tmp_path):
     comparison = Comparison(
         str(published), tmp_path / "out", num_steps=2, num_subjects=4, num_test_subjects=2, num_volumes=40,

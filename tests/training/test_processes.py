@@ -86,7 +86,7 @@ def accelerated(rank, data, folder):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(900)
 def test_two_processes_train_as_one_and_resume(data, tmp_path):
     one, two, resumed = (tmp_path / name for name in ("one", "two", "resumed"))
     launch(data, one, 1, "--max_train_steps", 6, "--checkpointing_steps", 6)

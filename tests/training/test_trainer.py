@@ -358,7 +358,7 @@ def test_without_a_compiler_torch_compile_is_refused(settings, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(900)
 @pytest.mark.skipif(not any(map(shutil.which, ("g++", "clang++"))), reason="there is no C++ compiler")
 @pytest.mark.filterwarnings("ignore:.torch.jit.script_method. is deprecated:DeprecationWarning")
 def test_compiled_steps_are_the_same_and_leave_no_trace_in_names(settings, data, tmp_path, monkeypatch):
